@@ -1,0 +1,1 @@
+"""The ports' implementations: a module per technology, each with its one SDK."""

@@ -1,0 +1,39 @@
+"""A commit's changes, checked against the port's limits and encoded, the same for every document store."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+from ports.documents import MAX_CHANGES, MAX_COMMIT_BYTES, Change, Delete
+
+
+def changed_id(change: Change) -> str:
+    return change.id if isinstance(change, Delete) else change.document.id
+
+
+def encoded(changes: Sequence[Change]) -> list[str]:
+    """Return the body of each change as JSON text, "" for a Delete.
+
+    Raises ValueError for what no store takes: more than MAX_CHANGES or MAX_COMMIT_BYTES (UTF-8, of
+    bodies and terms), nothing at all, two changes of one document, text that is not Unicode.
+    """
+    if not 1 <= len(changes) <= MAX_CHANGES:
+        raise ValueError(f"A commit holds 1 to {MAX_CHANGES} changes, not {len(changes)}.")
+    if len({changed_id(change) for change in changes}) < len(changes):
+        raise ValueError("A commit changes a document only once.")
+    bodies = [b"" if isinstance(change, Delete) else to_json(change.document.body) for change in changes]
+    size = sum(map(len, bodies)) + sum(_bytes_of_terms(change) for change in changes)
+    if size > MAX_COMMIT_BYTES:
+        raise ValueError(f"A commit holds at most {MAX_COMMIT_BYTES} bytes, not {size}.")
+    return [body.decode() for body in bodies]
+
+
+def decoded(text: str | bytes) -> Any:
+    return from_json(text)
+
+
+def _bytes_of_terms(change: Change) -> int:
+    if isinstance(change, Delete) or not change.document.terms:
+        return 0
+    return len(to_json(dict(change.document.terms)))
