@@ -1,0 +1,85 @@
+"""The service's settings: read once from the environment, checked, never changed."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class SettingsError(Exception):
+    """A setting is missing or broken. The message names it and fits on one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting, with its environment variable's name in capitals.
+
+    Empty strings mean "not set". Durations are in seconds.
+    """
+
+    assistants_api_key: str = ""
+    data_dir: Path = Path(".data")
+    run_lifetime_seconds: float = 600.0  # E.2.1; users wanted longer ones (E.2.4)
+    stream_keep_alive_seconds: float = 15.0
+    # Only these name the model, never the SDK's own variables: clients of this service set those,
+    # and reading them would make the service call itself.
+    model_base_url: str = ""
+    model_api_key: str = ""
+    model_azure_endpoint: str = ""
+    model_context_tokens: int = 32_000
+    # Files: in Blob Storage if one of the first two is set, else in the data folder.
+    blob_endpoint: str = ""
+    blob_connection_string: str = ""  # for emulators: it holds a key
+    blob_container: str = "files"
+    files_quota_bytes: int = 0  # of all files of a tenant; 0 means no quota
+
+    @property
+    def has_model(self) -> bool:
+        return bool(self.model_base_url or self.model_azure_endpoint)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """Raises SettingsError for a value that cannot be used."""
+
+        def text(name: str) -> str:
+            return environment.get(name, "").strip()
+
+        settings = cls(
+            assistants_api_key=text("ASSISTANTS_API_KEY"),
+            data_dir=Path(text("DATA_DIR") or ".data").expanduser(),
+            run_lifetime_seconds=_number(environment, "RUN_LIFETIME_SECONDS", 600.0, at_least=1.0),
+            stream_keep_alive_seconds=_number(environment, "STREAM_KEEP_ALIVE_SECONDS", 15.0, at_least=0.01),
+            model_base_url=_url(text("MODEL_BASE_URL"), "MODEL_BASE_URL"),
+            model_api_key=text("MODEL_API_KEY"),
+            model_azure_endpoint=_url(text("MODEL_AZURE_ENDPOINT"), "MODEL_AZURE_ENDPOINT"),
+            model_context_tokens=int(_number(environment, "MODEL_CONTEXT_TOKENS", 32_000, at_least=1_000)),
+            blob_endpoint=_url(text("BLOB_ENDPOINT"), "BLOB_ENDPOINT"),
+            blob_connection_string=text("BLOB_CONNECTION_STRING"),
+            blob_container=text("BLOB_CONTAINER") or "files",
+            files_quota_bytes=int(_number(environment, "FILES_QUOTA_BYTES", 0, at_least=0)),
+        )
+        if settings.model_base_url and settings.model_azure_endpoint:
+            raise SettingsError("Set MODEL_BASE_URL or MODEL_AZURE_ENDPOINT, not both.")
+        if settings.blob_endpoint and settings.blob_connection_string:
+            raise SettingsError("Set BLOB_ENDPOINT or BLOB_CONNECTION_STRING, not both.")
+        return settings
+
+
+def _number(environment: Mapping[str, str], name: str, default: float, *, at_least: float) -> float:
+    raw = environment.get(name, "").strip()
+    if not raw:
+        return default
+    try:
+        value = float(raw)
+    except ValueError:
+        raise SettingsError(f"{name} must be a number, not '{raw[:40]}'.") from None
+    if not at_least <= value < float("inf"):
+        raise SettingsError(f"{name} must be at least {at_least:g}.")
+    return value
+
+
+def _url(value: str, name: str) -> str:
+    if value and not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value):
+        raise SettingsError(f"{name} must be an http(s) URL, such as https://example.com/v1.")
+    return value.rstrip("/")
