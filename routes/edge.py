@@ -1,0 +1,111 @@
+"""The edge: principal in, error body out. Status codes and error bodies are made here and nowhere else."""
+
+import logging
+import math
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from azurefunctions.extensions.http.fastapi import Request, Response
+from pydantic_core import to_json
+
+import wiring
+from access.keys import principal_of
+from access.principals import Principal
+from errors import (
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    ServiceError,
+    StoreUnavailable,
+    TooLarge,
+    Unauthorized,
+)
+
+logger = logging.getLogger("durable_assistants.http")
+
+Act = Callable[[Principal], Awaitable[Response]]
+
+
+class Failure(NamedTuple):
+    status: int
+    type: str
+
+
+# A test checks that every error in errors.py has a row.
+FAILURES: dict[type[ServiceError], Failure] = {
+    InvalidRequest: Failure(400, "invalid_request_error"),
+    Unauthorized: Failure(401, "invalid_request_error"),
+    NotFound: Failure(404, "invalid_request_error"),
+    MethodNotAllowed: Failure(405, "invalid_request_error"),
+    TooLarge: Failure(413, "invalid_request_error"),
+    StoreUnavailable: Failure(503, "server_error"),
+}
+
+_API_VERSION = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])(-preview)?|v1|preview")
+
+
+async def edge(request: Request, act: Act, *, name: str) -> Response:
+    """Identify the caller, let `act` answer, and turn whatever it raises into the API's error body (E.11, J)."""
+    began = time.perf_counter()
+    request_id = secrets.token_hex(16)
+    try:
+        principal = principal_of(request.headers, wiring.settings().assistants_api_key)
+        check_api_version(request)
+        response = await act(principal)
+    except ServiceError as error:
+        response = _failed(error)
+    except Exception:
+        # The traceback alone: what was in the request or the thread is nobody's who reads logs.
+        logger.exception("request %s: %s failed", request_id, name)
+        response = _internal(request_id)
+    headers = response.headers
+    headers["x-request-id"] = request_id
+    headers["openai-version"] = "2020-10-01"
+    headers["openai-processing-ms"] = str(round((time.perf_counter() - began) * 1000))
+    return response
+
+
+def check_api_version(request: Request) -> None:
+    """Any well-formed version will do, and none at all (A.2.2)."""
+    version = request.query_params.get("api-version")
+    if version is not None and not _API_VERSION.fullmatch(version):
+        raise resource_not_found()
+
+
+def resource_not_found() -> NotFound:
+    """What the Azure gateway answered to a path or a version that it did not know."""
+    return NotFound("Resource not found", code="404")
+
+
+def _failed(error: ServiceError) -> Response:
+    failure = FAILURES[type(error)]
+    response = _failure(failure, error.message, param=error.param, code=error.code)
+    if isinstance(error, StoreUnavailable):
+        response.headers["retry-after"] = str(math.ceil(error.retry_after))
+        response.headers["retry-after-ms"] = str(math.ceil(error.retry_after * 1000))
+    return response
+
+
+def _internal(request_id: str) -> Response:
+    return _failure(
+        Failure(500, "server_error"),
+        "The server had an error while processing your request. Sorry about that! "
+        f"(Please include the request ID {request_id} when you report it.)",
+    )
+
+
+def _failure(failure: Failure, message: str, *, param: str | None = None, code: str | None = None) -> Response:
+    error = {"message": _writable(message), "type": failure.type, "param": param and _writable(param), "code": code}
+    return json_response({"error": error}, failure.status)
+
+
+def _writable(text: str) -> str:
+    """A message may quote a path or a query that is not Unicode."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def json_response(content: dict[str, Any], status: int = 200) -> Response:
+    return Response(to_json(content), status, media_type="application/json")

@@ -1,0 +1,93 @@
+"""Operations: plain handlers in one table, each registered as an HTTP-triggered function of its own."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import azure.durable_functions as df
+from azurefunctions.extensions.http.fastapi import Request, Response
+
+import wiring
+from access.principals import Principal
+from ports.documents import Documents
+from ports.task_hub import TaskHub
+from routes.edge import edge, json_response
+from routes.request_body import read_body
+from schemas.shape import Shape
+from settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One authenticated request, and what there is to answer it with."""
+
+    request: Request
+    params: Mapping[str, str]  # from the path
+    principal: Principal
+    documents: Documents
+    hub: TaskHub
+    settings: Settings
+
+    async def body[S: Shape](self, schema: type[S]) -> S:
+        """Return the checked body. InvalidRequest with J.3's texts; an empty body is {}."""
+        return await read_body(self.request, schema)
+
+
+Handler = Callable[[Call], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    method: str
+    route: str
+    handler: Handler
+
+
+OPERATIONS: list[Operation] = []
+
+
+def operation(bp: df.Blueprint, method: str, route: str) -> Callable[[Handler], Handler]:
+    """Enter the handler into the table, and register a function that is named like it."""
+
+    def register(handler: Handler) -> Handler:
+        OPERATIONS.append(Operation(method, route, handler))
+
+        async def function(req: Request, hub: str) -> Response:
+            return await serve(handler, req, req.path_params, hub)
+
+        http_function(bp, route, [method], handler.__name__, function)
+        return handler
+
+    return register
+
+
+def http_function(
+    bp: df.Blueprint,
+    route: str,
+    methods: list[str],
+    name: str,
+    function: Callable[[Request, str], Awaitable[Response]],
+) -> None:
+    """Register the function, with the settings of the durable client as its `hub`."""
+    function.__name__ = function.__qualname__ = name
+    # The client's settings only: one client is made of them per process and kept (wiring).
+    bound = bp.generic_input_binding(arg_name="hub", type="durableClient", durableRequiresGrpc=True)(function)
+    bp.function_name(name)(bp.route(route=route, methods=methods)(bound))
+
+
+async def serve(handler: Handler, request: Request, params: Mapping[str, str], hub: str) -> Response:
+    async def act(principal: Principal) -> Response:
+        return await handler(call_of(request, params, principal, hub))
+
+    return await edge(request, act, name=handler.__name__)
+
+
+def call_of(request: Request, params: Mapping[str, str], principal: Principal, hub: str) -> Call:
+    return Call(request, params, principal, wiring.documents(), wiring.task_hub(hub), wiring.settings())
+
+
+def reply(resource: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    response = json_response(resource)
+    if headers:
+        response.headers.update(headers)
+    return response
