@@ -1,0 +1,183 @@
+"""The worker processes: started, listened to, and replaced when they die or fall silent."""
+
+import asyncio
+import itertools
+import logging
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from devhost import frames
+
+SILENCE = 5.0  # seconds without a sign of life after which a worker is replaced
+CHECK_EVERY = 0.5  # seconds
+START_UP = 10.0  # seconds more until a new worker can give its first
+CRASHES, CRASH_WINDOW = 5, 30.0  # this many deaths in so many seconds, with no worker ever ready, are a loop
+PAUSE_AFTER_CRASH = 0.5  # seconds, after a worker that died before it was ready
+
+logger = logging.getLogger("devhost.crew")
+
+
+class WorkersBroken(Exception):
+    """No worker can be had. The message is one line."""
+
+
+class Events(Protocol):
+    """What the host does about its workers. Called on the event loop."""
+
+    def worker_ready(self, worker: "Worker", timers: list[dict[str, Any]]) -> None: ...
+    def worker_lost(self, worker: "Worker") -> None: ...
+    def worker_replied(self, worker: "Worker", frame: frames.Frame) -> None: ...
+
+
+class Worker:
+    """One process. `address` is where it serves HTTP, "" until it is ready."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.address = ""
+        self.last_heard = time.monotonic() + START_UP
+
+    def send(self, frame: frames.Frame) -> None:
+        assert self.process.stdin
+        if not self.process.stdin.is_closing():
+            self.process.stdin.write(frames.encode(frame))
+
+
+class Crew:
+    """Keeps `size` workers alive, running in `app`."""
+
+    def __init__(
+        self, size: int, app: Path, run_folder: Path, client: str, environment: Mapping[str, str], events: Events
+    ) -> None:
+        self._size = size
+        self._app = app
+        self._run_folder = run_folder
+        self._client = client
+        self._environment = environment
+        self._events = events
+        self._numbers = itertools.count(1)
+        self._processes: dict[asyncio.subprocess.Process, asyncio.Task[None]] = {}
+        self._workers: set[Worker] = set()
+        self._crashes: deque[float] = deque(maxlen=CRASHES)
+        self._ever_ready = False
+
+    async def keep(self) -> None:
+        """Run until cancelled. Raises WorkersBroken."""
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(self._size):
+                tasks.create_task(self._keep_one())
+            tasks.create_task(self._watch())
+
+    def stop(self) -> None:
+        """Ask every worker to end what it can, and to leave."""
+        for worker in self._workers:
+            worker.send({"stop": True})
+
+    async def end(self, patience: float) -> None:
+        """Wait for every process to leave; after `patience` seconds kill, also those replaced and frozen."""
+        leaving = list(self._processes.values())
+        if leaving:
+            await asyncio.wait(leaving, timeout=patience)
+        self.kill()
+        await asyncio.gather(*leaving)
+
+    def kill(self) -> None:
+        for process in self._processes:
+            if process.returncode is None:
+                process.kill()
+
+    async def _keep_one(self) -> None:
+        while True:
+            worker = Worker(await self._start())
+            self._workers.add(worker)
+            logger.debug("worker %d started", worker.process.pid)
+            await self._listen(worker)
+            self._let_go(worker)
+            if not worker.address:
+                self._note_crash()
+                await asyncio.sleep(PAUSE_AFTER_CRASH)
+
+    async def _listen(self, worker: Worker) -> None:
+        """Return when the worker is gone, or was let go."""
+        assert worker.process.stdout
+        while frame := await frames.receive(worker.process.stdout):
+            if worker not in self._workers:
+                return  # replaced: whatever it says no longer counts
+            worker.last_heard = time.monotonic()
+            if "reply" in frame:
+                self._events.worker_replied(worker, frame)
+            elif "ready" in frame:
+                worker.address = frame["ready"]
+                self._ever_ready = True
+                self._events.worker_ready(worker, frame["timers"])
+            elif "broken" in frame:
+                self._note_broken(frame["broken"])
+
+    async def _watch(self) -> None:
+        checked = time.monotonic()
+        while True:
+            await asyncio.sleep(CHECK_EVERY)
+            now = time.monotonic()
+            host_slept = now - checked > SILENCE / 2
+            checked = now
+            for worker in list(self._workers):
+                if host_slept:  # a laptop's lid was closed: nobody could be heard
+                    worker.last_heard = now
+                elif now - worker.last_heard > SILENCE:
+                    self._replace(worker)
+
+    def _replace(self, worker: Worker) -> None:
+        logger.warning("worker %d has been silent for %g s and is replaced", worker.process.pid, SILENCE)
+        self._let_go(worker)
+        # It is not killed: should it wake up, it finds its pipe closed and leaves by itself.
+        if worker.process.stdin:
+            worker.process.stdin.transport.abort()
+        if worker.process.stdout:
+            worker.process.stdout.feed_eof()
+
+    def _let_go(self, worker: Worker) -> None:
+        if worker not in self._workers:
+            return
+        self._workers.discard(worker)
+        if worker.address:
+            self._events.worker_lost(worker)
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        number = next(self._numbers)
+        arguments = ["--app", str(self._app), "--client", self._client]
+        if sys.platform != "win32":
+            arguments += ["--socket", str(self._run_folder / f"worker-{number}.sock")]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "devhost.worker",
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=self._environment,
+            cwd=self._app,
+            # Its own session (on Windows its own group): Ctrl-C in the terminal is for the host alone.
+            **({"creationflags": 0x200} if sys.platform == "win32" else {"start_new_session": True}),
+        )
+        self._processes[process] = asyncio.create_task(self._reap(process))
+        return process
+
+    async def _reap(self, process: asyncio.subprocess.Process) -> None:
+        code = await process.wait()
+        del self._processes[process]
+        logger.debug("worker %d ended with %s", process.pid, code)
+
+    def _note_broken(self, message: str) -> None:
+        if not self._ever_ready:
+            raise WorkersBroken(message)
+        logger.error(message)
+
+    def _note_crash(self) -> None:
+        self._crashes.append(time.monotonic())
+        looping = len(self._crashes) == CRASHES and self._crashes[-1] - self._crashes[0] < CRASH_WINDOW
+        if looping and not self._ever_ready:
+            raise WorkersBroken(f"The workers died {CRASHES} times before they had loaded the app.")

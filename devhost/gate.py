@@ -1,0 +1,218 @@
+"""The public port: each connection is joined to the worker with the fewest, byte by byte.
+
+Nothing is parsed here, so a stream or a large upload costs no more than its bytes.
+"""
+
+import asyncio
+import errno
+import socket
+from contextlib import suppress
+from typing import cast
+
+PATIENCE = 10.0  # seconds that a connection waits for a worker
+
+_UNAVAILABLE = (
+    b'{"error":{"message":"No worker is ready. Try again.","type":"server_error","param":null,"code":null}}'
+)
+_NO_WORKER = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
+    b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(_UNAVAILABLE), _UNAVAILABLE)
+)
+
+
+class PortTaken(Exception):
+    """The message says which."""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket, on a free port if `port` is 0. Raises PortTaken."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows shares a port with whoever asks for reuse
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1024)
+    except OSError as error:
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            raise PortTaken(f"Port {port} is taken: stop what uses it, or choose another with --port.") from None
+        raise PortTaken(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from None
+    return listener
+
+
+class Gate:
+    """Workers are known by the address they listen on: a socket's path, or `host:port`."""
+
+    def __init__(self) -> None:
+        self._joints: dict[str, set[Half]] = {}
+        self._open = asyncio.Event()
+        self._server: asyncio.Server | None = None
+        self._joining: set[asyncio.Task[None]] = set()
+
+    async def listen(self, listener: socket.socket) -> None:
+        self._server = await asyncio.get_running_loop().create_server(lambda: Client(self), sock=listener)
+
+    def admit(self, address: str) -> None:
+        self._joints[address] = set()
+        self._open.set()
+
+    def expel(self, address: str) -> None:
+        """Forget a worker and close its connections."""
+        for half in list(self._joints.pop(address, ())):
+            half.part()
+        if not self._joints:
+            self._open.clear()
+
+    def close(self) -> None:
+        """Take no more connections; those that are open stay."""
+        if self._server:
+            self._server.close()
+
+    def receive(self, client: "Client") -> None:
+        task = asyncio.get_running_loop().create_task(self._join(client))
+        self._joining.add(task)
+        task.add_done_callback(self._joining.discard)
+
+    async def _join(self, client: "Client") -> None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not client.gone:
+                    await self._open.wait()
+                    address = min(self._joints, key=lambda each: len(self._joints[each]))
+                    half = Half(client, self._joints[address])
+                    # Counted before it is made, so that a burst of connections spreads out.
+                    self._joints[address].add(half)
+                    try:
+                        await _connect(address, half)
+                        return
+                    except OSError:  # the worker has just died, and its end has not reached us yet
+                        half.leave()
+                        await asyncio.sleep(0.05)
+        except TimeoutError:
+            client.refuse()
+
+
+class Side(asyncio.Protocol):
+    """One side of a connection; `other` is the other one. Each pauses the other where it can't keep up."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.other: Side | None = None
+        self._ended = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self.other and self.other.transport:
+            self.other.transport.write(data)
+
+    def eof_received(self) -> bool:
+        """Pass the end on; the connection is over when both sides have said so."""
+        self._ended = True
+        if self.other is None or self.other.transport is None or self.other._ended:
+            return False
+        with suppress(OSError, RuntimeError):  # it is closing too
+            self.other.transport.write_eof()
+        return True
+
+    def pause_writing(self) -> None:
+        if self.other and self.other.transport:
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self.other and self.other.transport:
+            self.other.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.other and self.other.transport:
+            self.other.transport.close()
+        self.other = None
+
+
+class Client(Side):
+    """The client's side. Until a worker is there, its first bytes are kept and no more are read."""
+
+    def __init__(self, gate: Gate) -> None:
+        super().__init__()
+        self._gate = gate
+        self._early: list[bytes] = []
+        self._ended_early = False
+        self.gone = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._gate.receive(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self.other or not self.transport:
+            return super().data_received(data)
+        self._early.append(data)
+        self.transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        if self.other:
+            return super().eof_received()
+        self._ended_early = True
+        return True
+
+    def join(self, half: "Half") -> None:
+        assert self.transport
+        self.other = half
+        for data in self._early:
+            super().data_received(data)
+        self._early.clear()
+        if self._ended_early:
+            super().eof_received()
+        self.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.gone = True
+        super().connection_lost(exc)
+
+    def refuse(self) -> None:
+        if self.transport and not self.gone:
+            self.transport.write(_NO_WORKER)
+            self.transport.close()
+
+
+class Half(Side):
+    """The worker's side; `siblings` are the worker's connections."""
+
+    def __init__(self, client: Client, siblings: "set[Half]") -> None:
+        super().__init__()
+        self.other = client
+        self._siblings = siblings
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        assert self.transport and isinstance(self.other, Client)
+        if self.other.gone:
+            self.transport.abort()
+        else:
+            self.other.join(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.leave()
+        super().connection_lost(exc)
+
+    def leave(self) -> None:
+        self._siblings.discard(self)
+
+    def part(self) -> None:
+        """Close both sides: a worker that is frozen would never close its own."""
+        if self.other and self.other.transport:
+            self.other.transport.close()
+        if self.transport:
+            self.transport.abort()
+
+
+async def _connect(address: str, half: Half) -> None:
+    loop = asyncio.get_running_loop()
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit():
+        await loop.create_connection(lambda: half, host, int(port))
+    else:
+        await loop.create_unix_connection(lambda: half, address)

@@ -1,0 +1,186 @@
+"""The host process: public port, task hub, timers and workers, put together."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from devhost import frames
+from devhost.crew import Crew, Worker, WorkersBroken
+from devhost.dispatch import Dispatcher
+from devhost.environment import Environment, SetupError, check_model_is_not_us, route_prefix
+from devhost.gate import Gate
+from devhost.schedule import ScheduleError
+from devhost.task_hub import LocalTaskHub
+from devhost.ticks import Ticker
+from devhost.work import Failure, Work
+
+LONGEST_SLEEP = 1.0  # seconds until durable timers are looked at again: a suspended laptop's clock jumps
+GOODBYE = 1.5  # seconds that workers get to end what they are at when the host stops
+
+logger = logging.getLogger("devhost")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    host: str
+    workers: int
+    app: Path
+
+
+class Host:
+    """Implements crew.Events."""
+
+    def __init__(self, options: Options, environment: Environment, listener: socket.socket, run_folder: Path) -> None:
+        self._options = options
+        self._environment = environment
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._noted = False
+        self._alarm: asyncio.TimerHandle | None = None
+        self._hub = LocalTaskHub(self._note_work)
+        self._dispatcher = Dispatcher(self._complete)
+        self._gate = Gate()
+        client = {"taskHubName": "local", "rpcBaseUrl": self._hub.serve(run_folder)}
+        self._crew = Crew(
+            options.workers, options.app, run_folder, json.dumps(client), environment.variables, events=self
+        )
+        self._ticker: Ticker | None = None
+        self._ready: set[Worker] = set()
+        self._stop = asyncio.Event()
+        self._fatal: asyncio.Future[None] = self._loop.create_future()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Serve until SIGINT or SIGTERM. Raises SetupError if the app cannot be served."""
+        self._heed_signals()
+        await self._gate.listen(self._listener)
+        self._begin(self._crew.keep())
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait([stopped, self._fatal], return_when=asyncio.FIRST_COMPLETED)
+            if self._fatal.done():
+                self._fatal.result()
+        finally:
+            await self._leave()
+
+    async def _leave(self) -> None:
+        """End what can be ended quickly; leave no process behind."""
+        self._gate.close()
+        for task in self._tasks:
+            task.cancel()
+        self._crew.stop()
+        await self._crew.end(GOODBYE)
+        self._hub.stop()
+
+    def _heed_signals(self) -> None:
+        def heed(*_: object) -> None:
+            if self._stop.is_set():  # asked twice: no more patience
+                self._crew.kill()
+                os._exit(1)
+            self._loop.call_soon_threadsafe(self._stop.set)
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if sys.platform == "win32":
+                signal.signal(number, heed)
+            else:
+                self._loop.add_signal_handler(number, heed)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a part of the host in the background; its failure is the host's."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except* WorkersBroken as group:
+                self._fail(SetupError(str(_first(group))))
+            except* ScheduleError as group:
+                self._fail(SetupError(str(_first(group))))
+
+        task = asyncio.create_task(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _fail(self, error: SetupError) -> None:
+        if not self._fatal.done():
+            self._fatal.set_exception(error)
+
+    # What workers report
+
+    def worker_ready(self, worker: Worker, timers: list[dict[str, Any]]) -> None:
+        self._gate.admit(worker.address)
+        self._dispatcher.welcome(worker)
+        self._ready.add(worker)
+        if self._ticker is None and len(self._ready) == self._options.workers:
+            self._open(timers)
+
+    def worker_lost(self, worker: Worker) -> None:
+        self._ready.discard(worker)
+        self._gate.expel(worker.address)
+        self._dispatcher.lose(worker)
+
+    def worker_replied(self, worker: Worker, frame: frames.Frame) -> None:
+        self._dispatcher.reply(worker, frame)
+
+    def _open(self, timers: list[dict[str, Any]]) -> None:
+        try:
+            self._ticker = Ticker(timers, self._environment.variables, lambda tick: self._dispatcher.add([tick]))
+        except ScheduleError as error:
+            return self._fail(SetupError(str(error)))
+        self._begin(self._ticker.run())
+        port = self._listener.getsockname()[1]
+        prefix = route_prefix(self._options.app)
+        print(f"Listening on http://localhost:{port}/{prefix}".rstrip("/"), flush=True)
+        if self._environment.api_key:
+            print(f"API key: {self._environment.api_key}", flush=True)
+
+    # Work
+
+    def _note_work(self) -> None:
+        """Called in any thread."""
+        if not self._noted:
+            self._noted = True
+            self._loop.call_soon_threadsafe(self._hand_out)
+
+    def _hand_out(self) -> None:
+        """Move what is ready from the hub to the workers; come back when the next durable timer is due."""
+        self._noted = False
+        due = self._hub.fire_timers(datetime.now(UTC))
+        self._dispatcher.add(self._hub.take())
+        if self._alarm:
+            self._alarm.cancel()
+            self._alarm = None
+        if due:
+            left = (due - datetime.now(UTC)).total_seconds()
+            self._alarm = self._loop.call_later(min(max(left, 0.0), LONGEST_SLEEP), self._hand_out)
+
+    def _complete(self, work: Work, outcome: str | Failure) -> None:
+        if work.kind == "orchestration":
+            self._hub.complete_step(work, outcome)
+        elif work.kind == "activity":
+            self._hub.complete_activity(work, outcome)
+        elif self._ticker:
+            self._ticker.done(work)
+
+
+def _first(group: BaseExceptionGroup) -> BaseException:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+async def serve(options: Options, environment: Environment, listener: socket.socket) -> None:
+    """Run the host. Raises SetupError."""
+    check_model_is_not_us(environment.variables, options.host, listener.getsockname()[1])
+    with tempfile.TemporaryDirectory(prefix="devhost-", ignore_cleanup_errors=True) as run_folder:
+        # Where no model is named (environment.names_a_model), a local one starts here: it gives further
+        # variables for the workers, and a process to end after the host.
+        await Host(options, environment, listener, Path(run_folder)).run()

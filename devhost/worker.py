@@ -1,0 +1,183 @@
+"""A worker process: loads the app, serves its HTTP functions and runs what the host sends.
+
+The host starts it as `python -m devhost.worker`. It lives as long as its pipe to the host.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import uvicorn
+
+from devhost import frames
+from devhost.environment import route_prefix
+from devhost.event_loop import new_event_loop
+from devhost.functions import App, AppBroken
+from devhost.http import HttpApp
+from devhost.logs import start_logging
+from devhost.work import Failure
+
+HEARTBEAT = 1.0  # seconds
+GRACE = 1  # seconds for requests under way when the host stops
+DEFAULT_BODY_LIMIT = 104_857_600  # bytes; FUNCTIONS_REQUEST_BODY_SIZE_LIMIT, with Azure's default
+
+logger = logging.getLogger("devhost.worker")
+
+
+class Host:
+    """The pipes to the host process."""
+
+    def __init__(self, incoming: BinaryIO, outgoing: int, leave: Callable[[], None]) -> None:
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._leave = leave
+        self._writing = threading.Lock()
+
+    def send(self, frame: frames.Frame) -> None:
+        data = memoryview(frames.encode(frame))
+        with self._writing:
+            try:
+                while data:
+                    data = data[os.write(self._outgoing, data) :]
+            except OSError:
+                self._leave()
+
+    def start(self, on_frame: Callable[[frames.Frame], None]) -> None:
+        """Listen and show signs of life, in threads of their own: the app may keep the event loop busy."""
+        threading.Thread(target=self._listen, args=[on_frame], daemon=True).start()
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def _listen(self, on_frame: Callable[[frames.Frame], None]) -> None:
+        while frame := frames.read(self._incoming):
+            on_frame(frame)
+        # The host is gone, or has replaced this worker. Nothing done from here on would count.
+        self._leave()
+
+    def _beat(self) -> None:
+        while True:
+            self.send({"alive": True})
+            time.sleep(HEARTBEAT)
+
+
+class Server(uvicorn.Server):
+    """Calls `ready` when it listens. Signals are the host's business."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list | None = None) -> None:
+        await super().startup(sockets)
+        port = self.servers[0].sockets[0].getsockname()[1] if not self.config.uds else 0
+        self._ready(self.config.uds or f"127.0.0.1:{port}")
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def run(host: Host, options: argparse.Namespace) -> None:
+    """Load the app and serve until the host says stop."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    app: App | None = None
+    running: set[asyncio.Task[None]] = set()
+
+    async def execute(frame: frames.Frame) -> None:
+        assert app is not None  # the host sends work to workers that are ready
+        outcome = await app.invoke(frame["kind"], frame["name"], frame["body"])
+        if isinstance(outcome, Failure):
+            logger.error("%s %s failed: %s\n%s", frame["kind"], frame["name"], outcome.error, outcome.trace)
+            host.send({"reply": frame["run"], "error": outcome.error, "trace": outcome.trace})
+        else:
+            host.send({"reply": frame["run"], "body": outcome})
+
+    def accept(frame: frames.Frame) -> None:
+        if "stop" in frame:
+            stop.set()
+            return
+        task = loop.create_task(execute(frame))
+        running.add(task)
+        task.add_done_callback(running.discard)
+
+    host.start(lambda frame: loop.call_soon_threadsafe(accept, frame))
+    app = App(Path(options.app), options.client)
+    timers = [
+        {"name": f.name, "schedule": f.trigger["schedule"], "at_start": bool(f.trigger.get("runOnStartup"))}
+        for f in app.timers
+    ]
+    server = Server(
+        _server_config(app, options), lambda address: host.send({"ready": address, "timers": timers})
+    )
+    serving = asyncio.create_task(server.serve())
+    await stop.wait()
+    server.should_exit = True
+    await serving
+
+
+def _server_config(app: App, options: argparse.Namespace) -> uvicorn.Config:
+    from azurefunctions.extensions.base import RequestTrackerMeta
+
+    limit = int(os.environ.get("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT") or DEFAULT_BODY_LIMIT)
+    prefix = route_prefix(Path(options.app))
+    return uvicorn.Config(
+        HttpApp(app, prefix, limit, RequestTrackerMeta.get_request_type()),
+        uds=options.socket,
+        host="127.0.0.1",
+        port=0,
+        lifespan="off",
+        ws="none",
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,
+        server_header=False,
+        # Longer than clients keep idle connections, so that the client is the one who closes.
+        timeout_keep_alive=130,
+        timeout_graceful_shutdown=GRACE,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--app", required=True)
+    parser.add_argument("--client", required=True, help="what a durable client binding gives, JSON")
+    parser.add_argument("--socket", help="where to listen; without it on a free port")
+    options = parser.parse_args()
+    # Ctrl-C reaches the whole terminal; the host decides what becomes of its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    start_logging()
+
+    def leave(code: int = 0) -> None:
+        if options.socket:
+            with suppress(OSError):  # the host may have cleared it away
+                os.unlink(options.socket)
+        os._exit(code)
+
+    # Frames keep the pipes to themselves; what the app prints goes to standard error.
+    incoming = os.fdopen(os.dup(0), "rb")
+    outgoing = os.dup(1)
+    os.dup2(2, 1)
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    host = Host(incoming, outgoing, leave)
+    try:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(run(host, options))
+    except AppBroken as error:
+        logger.debug("loading", exc_info=True)
+        host.send({"broken": str(error)})
+        leave(1)
+    leave()
+
+
+if __name__ == "__main__":
+    main()
