@@ -1,6 +1,6 @@
 """The stores that the contract suites run against, each made from nothing for its test."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -10,12 +10,25 @@ from ports.documents import Documents
 
 
 @pytest.fixture
-async def sqlite_documents(tmp_path: Path) -> AsyncIterator[Documents]:
-    documents = SqliteDocuments(tmp_path / "store.db")
+def sqlite_opener(tmp_path: Path) -> Callable[[], Documents]:
+    return lambda: SqliteDocuments(tmp_path / "store.db")
+
+
+@pytest.fixture(params=["sqlite_opener"])
+def open_documents(request: pytest.FixtureRequest) -> Callable[[], Documents]:
+    """Open the test's one store: each call is another client of it."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+async def documents(open_documents: Callable[[], Documents]) -> AsyncIterator[Documents]:
+    documents = open_documents()
     yield documents
     await documents.close()
 
 
-@pytest.fixture(params=["sqlite_documents"])
-def documents(request: pytest.FixtureRequest) -> Documents:
-    return request.getfixturevalue(request.param)
+@pytest.fixture
+async def other_client(open_documents: Callable[[], Documents]) -> AsyncIterator[Documents]:
+    documents = open_documents()
+    yield documents
+    await documents.close()

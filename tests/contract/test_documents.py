@@ -43,6 +43,7 @@ class TestGet:
         assert stored.version
         assert stored == replace(written, version=stored.version)
         read = await documents.get(PARTITION, "run_1")
+        assert read
         assert read == stored
         assert list(read.body["resource"]) == ["id", "z", "a"]
 
@@ -102,6 +103,12 @@ class TestCommit:
             await documents.commit(PARTITION, Replace(replace(first, body={"by": "you"}), first.version))
         assert await documents.get(PARTITION, "msg_1") == second
 
+    async def test_another_client_sees_a_commit_at_once(self, documents: Documents, other_client: Documents):
+        for number in range(10):
+            [stored] = await create(documents, message(number))
+            assert await other_client.get(PARTITION, stored.id) == stored
+            assert (await ids(other_client, descending=True, limit=1)) == [stored.id]
+
     async def test_a_version_does_not_outlive_its_document(self, documents: Documents):
         [first] = await create(documents, message(1))
         await documents.commit(PARTITION, Delete("msg_1"))
@@ -160,8 +167,8 @@ class TestCommit:
         racers = [replace(stored, body={"racer": n}) for n in range(12)]
         results = await asyncio.gather(
             *(
-                documents.commit(PARTITION, Replace(r, stored.version), Create(message(100 + n)))
-                for n, r in enumerate(racers)
+                documents.commit(PARTITION, Replace(racer, stored.version), Create(message(100 + racer.body["racer"])))
+                for racer in racers
             ),
             return_exceptions=True,
         )
@@ -340,6 +347,14 @@ class TestWaitFor:
         assert time.perf_counter() - committed < 1
         assert not other.done()
         other.cancel()
+
+    async def test_what_another_client_commits_is_returned_soon(self, documents: Documents, other_client: Documents):
+        waiting = asyncio.create_task(documents.wait_for(PARTITION, "msg_1", timeout=10))
+        await asyncio.sleep(0.05)
+        [stored] = await create(other_client, message(1))
+        committed = time.perf_counter()
+        assert await waiting == stored
+        assert time.perf_counter() - committed < 1
 
     async def test_nothing_in_time_is_none(self, documents: Documents):
         began = time.perf_counter()
