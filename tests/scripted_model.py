@@ -278,9 +278,9 @@ def main() -> None:
     parser.add_argument("--first-delay", type=float, default=0.0, help="seconds before the first chunk")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds between chunks")
     options = parser.parse_args()
-    with ScriptedModel(port=options.port, first_delay=options.first_delay, delay=options.delay) as model:
-        with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_serve_forever(model))
+    model = ScriptedModel(port=options.port, first_delay=options.first_delay, delay=options.delay)
+    with model, contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_serve_forever(model))
 
 
 if __name__ == "__main__":

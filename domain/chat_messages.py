@@ -1,0 +1,135 @@
+"""From assistants, messages and tools to chat messages: the one place where the two shapes meet."""
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+from ports.language_model import ChatRequest
+
+Resource = dict[str, Any]  # an object as the Assistants API shows it
+ChatMessage = dict[str, Any]  # one entry of a chat completion's `messages`
+
+
+class CallRecord(TypedDict):
+    """A function call of the model; `arguments` is JSON text."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class TurnRecord(TypedDict):
+    """An ended turn of the run: what the model said and called, and what the calls gave, by call id."""
+
+    text: str
+    calls: list[CallRecord]
+    outputs: dict[str, str]
+
+
+def chat_request(
+    run: Resource, history: Sequence[ChatMessage], turns: Sequence[TurnRecord], *, completion_tokens_spent: int = 0
+) -> ChatRequest:
+    """The chat completion for a run's next turn.
+
+    `history` is what the context window holds of the thread (domain/context_window.py), `turns` are
+    the run's turns so far, both oldest first. A value that is the chat API's default is not sent:
+    reasoning models refuse even the default temperature, and some endpoints know few parameters.
+    """
+    tools = chat_tools(run["tools"])
+    limit = run["max_completion_tokens"]
+    return ChatRequest(
+        model=run["model"],
+        messages=[*system_messages(run), *history, *turn_messages(turns)],
+        tools=tools or None,
+        tool_choice=_tool_choice(run["tool_choice"], is_first=not turns) if tools else None,
+        parallel_tool_calls=False if tools and run["parallel_tool_calls"] is False else None,
+        response_format=None if run["response_format"] in (None, "auto") else run["response_format"],
+        temperature=_unless_default(run["temperature"]),
+        top_p=_unless_default(run["top_p"]),
+        reasoning_effort=run["reasoning_effort"],
+        max_completion_tokens=None if limit is None else limit - completion_tokens_spent,
+    )
+
+
+def system_messages(run: Resource) -> list[ChatMessage]:
+    """The run's instructions, which already hold its additional ones (E.9)."""
+    return [{"role": "system", "content": run["instructions"]}] if run["instructions"] else []
+
+
+def chat_tools(tools: Sequence[Resource]) -> list[dict[str, Any]]:
+    """The function tools. Built-in ones are no part of a chat completion."""
+    return [
+        {"type": "function", "function": _function(tool["function"])} for tool in tools if tool["type"] == "function"
+    ]
+
+
+def turn_messages(turns: Sequence[TurnRecord]) -> list[ChatMessage]:
+    return [message for turn in turns for message in _turn(turn)]
+
+
+def chat_message(message: Resource) -> ChatMessage | None:
+    """A message of the thread; None if it holds nothing to read."""
+    texts = [text for part in message["content"] if (text := _text(part))]
+    images = [_image(part["image_url"]) for part in message["content"] if part["type"] == "image_url"]
+    if message["role"] == "user" and images:
+        return {"role": "user", "content": [*_content_parts(message["content"])]}
+    # As one string: not every endpoint understands a list of parts.
+    return {"role": message["role"], "content": "\n".join(texts)} if texts else None
+
+
+def _content_parts(parts: Sequence[Resource]) -> list[dict[str, Any]]:
+    """The parts in their order, which text may refer to ("the first picture")."""
+    content: list[dict[str, Any]] = []
+    for part in parts:
+        if part["type"] == "image_url":
+            content.append({"type": "image_url", "image_url": _image(part["image_url"])})
+        elif text := _text(part):
+            content.append({"type": "text", "text": text})
+    return content
+
+
+def _text(part: Resource) -> str:
+    match part["type"]:
+        case "text":
+            return part["text"]["value"]
+        case "refusal":
+            return part["refusal"]
+        case "image_file":
+            # Rather than nothing: the model can say that it doesn't see the picture.
+            return f"[Image {part['image_file']['file_id']}: not shown to you.]"
+    return ""
+
+
+def _image(image: Resource) -> Resource:
+    detail = image.get("detail") or "auto"
+    return {"url": image["url"]} if detail == "auto" else {"url": image["url"], "detail": detail}
+
+
+def _turn(turn: TurnRecord) -> list[ChatMessage]:
+    if not turn["calls"]:
+        return [{"role": "assistant", "content": turn["text"]}] if turn["text"] else []
+    calls = [
+        {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": call["arguments"]}}
+        for call in turn["calls"]
+    ]
+    said: ChatMessage = {"role": "assistant", "content": turn["text"] or None, "tool_calls": calls}
+    outputs = [
+        {"role": "tool", "tool_call_id": call["id"], "content": turn["outputs"].get(call["id"], "")}
+        for call in turn["calls"]
+    ]
+    return [said, *outputs]
+
+
+def _function(function: Resource) -> Resource:
+    sent = {name: function[name] for name in ("name", "description", "parameters") if function.get(name) is not None}
+    return sent | {"strict": True} if function.get("strict") else sent
+
+
+def _tool_choice(choice: Any, *, is_first: bool) -> str | dict[str, Any] | None:
+    """Forcing holds for the first turn only, or the run would never end (E.7.2)."""
+    if choice == "none":
+        return "none"
+    return choice if is_first and choice != "auto" else None
+
+
+def _unless_default(value: float | None) -> float | None:
+    return None if value == 1 else value
