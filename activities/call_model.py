@@ -1,0 +1,170 @@
+"""Activity: one turn of the model, streamed into the run's log.
+
+A delivery enters the turn, streams, and ends with one commit that holds the turn's record. If the
+record is there already, the work was done and the outcome is read off it; if another delivery
+takes over meanwhile, this one writes nothing more and waits for the other's record.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import azure.durable_functions as df
+
+import wiring
+from activities.finish_turn import finish_turn, recorded_outcome
+from activities.listen import Interrupted, Spoken, listen
+from activities.outcomes import Outcome, closed, or_store_away, standing, throttled, unavailable
+from activities.read_conversation import BudgetSpent, read_conversation
+from domain import runs
+from errors import Conflict, StoreUnavailable
+from events.addresses import batch_id, thread_partition, turn_id
+from events.fold import fold
+from events.log import run_event
+from events.run_record import changed_run, lifetime_of, run_of
+from events.turn_stream import Replaced, TurnStream
+from ports.documents import Document, Documents
+from ports.language_model import LanguageModel, ModelRefused, ModelThrottled, ModelUnavailable
+
+bp = df.Blueprint()
+
+STANDS_STILL = 30.0  # seconds without a new batch, after which a replaced delivery takes over again
+FOLLOW_INTERVAL = 0.25  # seconds between looks at the other delivery's work
+ATTEMPTS = 20  # to enter; each lost race means that somebody else made progress
+
+
+@bp.activity_trigger(input_name="turn")
+async def call_model(turn: dict) -> dict:
+    """Take the model's turn `turn["turn"]` of the run at `turn["run"]`; return an Outcome."""
+    address = turn["run"]
+    delivery = TurnDelivery(
+        documents=wiring.documents(),
+        model=wiring.language_model(),
+        context_tokens=wiring.settings().model_context_tokens,
+        partition=thread_partition(address["tenant"], address["thread_id"]),
+        thread_id=address["thread_id"],
+        run_id=address["run_id"],
+        turn=turn["turn"],
+    )
+    return await or_store_away(delivery.take())
+
+
+@dataclass(slots=True)
+class TurnDelivery:
+    documents: Documents
+    model: LanguageModel
+    context_tokens: int
+    partition: str
+    thread_id: str
+    run_id: str
+    turn: int
+    clock: Callable[[], float] = time.time
+
+    async def take(self) -> Outcome:
+        while True:
+            entered = await self._enter()
+            if not isinstance(entered, tuple):
+                return entered
+            run, stream = entered
+            try:
+                return await self._speak(run, stream)
+            except Replaced:
+                outcome = await self._follow(stream.log.next)
+                if outcome:
+                    return outcome
+
+    async def _enter(self) -> tuple[Document, TurnStream] | Outcome:
+        for _ in range(ATTEMPTS):
+            run = await self.documents.get(self.partition, self.run_id)
+            outcome = standing(run, self.clock()) or await self._recorded(run)
+            if outcome:
+                return outcome
+            assert run
+            if tools := [tool["type"] for tool in run_of(run)["tools"] if tool["type"] != "function"]:
+                return closed(runs.failed("server_error", _not_yet(tools)))
+            try:
+                return await self._take_number(run)
+            except Conflict:
+                continue
+        raise StoreUnavailable(f"The run {self.run_id} is changing too fast.")
+
+    async def _recorded(self, run: Document | None) -> Outcome | None:
+        record = await self.documents.get(self.partition, turn_id(self.run_id, self.turn))
+        return recorded_outcome(record, run) if record and run else None
+
+    async def _take_number(self, document: Document) -> tuple[Document, TurnStream]:
+        log = await fold(self.documents, self.partition, self.run_id)
+        run = run_of(document)
+        now = self.clock()
+        if run["status"] != "queued":
+            stream = TurnStream(self.documents, self.partition, run, self.turn, lifetime_of(document), log)
+            await stream.enter(events=[])
+            return document, stream
+        run = runs.started(run, int(now))
+        stream = TurnStream(self.documents, self.partition, run, self.turn, lifetime_of(document), log)
+        change = changed_run(document, run, now=now, turn=self.turn)
+        (started,) = await stream.enter(change, events=[run_event(run)])
+        return started, stream
+
+    async def _speak(self, run: Document, stream: TurnStream) -> Outcome:
+        expires_at = run_of(run)["expires_at"]
+        try:
+            request = await read_conversation(self.documents, self.partition, run, self.turn, self.context_tokens)
+            spoken = await listen(self.model, request, stream, self._look, self.clock)
+        except Interrupted as interrupted:
+            return interrupted.outcome
+        except BudgetSpent as spent:
+            return closed(runs.Ending("incomplete", reason=spent.reason))
+        except ModelThrottled as error:
+            if error.quota:
+                return closed(runs.failed("rate_limit_exceeded", error.message))
+            return throttled(error.message, error.retry_after, expires_at)
+        except ModelUnavailable as error:
+            return unavailable(error.message, expires_at)
+        except ModelRefused as error:
+            return closed(runs.failed(error.code, error.message))
+        return await self._finish(run, stream, spoken)
+
+    async def _look(self, stream: TurnStream) -> None:
+        """Raise Interrupted if the run is not to go on, Replaced if somebody else goes on with it."""
+        run = await self.documents.get(self.partition, self.run_id)
+        if outcome := standing(run, self.clock()):
+            raise Interrupted(outcome)
+        if await self.documents.get(self.partition, batch_id(self.run_id, stream.log.next)):
+            raise Replaced
+
+    async def _finish(self, run: Document, stream: TurnStream, spoken: Spoken) -> Outcome:
+        for _ in range(ATTEMPTS):
+            thread = await self.documents.get(self.partition, self.thread_id) if spoken.calls else None
+            if spoken.calls and thread is None:
+                return {"outcome": "over"}
+            try:
+                return await finish_turn(run, thread, stream, spoken, now=self.clock())
+            except Conflict:
+                # Either the number was taken, or a client changed metadata of run or thread.
+                if await self.documents.get(self.partition, batch_id(self.run_id, stream.log.next)):
+                    raise Replaced from None
+                latest = await self.documents.get(self.partition, self.run_id)
+                if outcome := standing(latest, self.clock()):
+                    return outcome
+                assert latest
+                run = latest
+        raise StoreUnavailable(f"The run {self.run_id} is changing too fast.")
+
+    async def _follow(self, number: int) -> Outcome | None:
+        """Wait for what the delivery that took over records; None if it stands still."""
+        seen_at = self.clock()
+        while self.clock() - seen_at < STANDS_STILL:
+            run = await self.documents.get(self.partition, self.run_id)
+            outcome = standing(run, self.clock()) or await self._recorded(run)
+            if outcome:
+                return outcome
+            while await self.documents.get(self.partition, batch_id(self.run_id, number)):
+                number, seen_at = number + 1, self.clock()
+            await asyncio.sleep(FOLLOW_INTERVAL)
+        return None
+
+
+def _not_yet(tools: list[str]) -> str:
+    return f"This service does not run {' and '.join(tools)} yet. Use an assistant without such tools."

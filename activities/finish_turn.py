@@ -1,0 +1,133 @@
+"""The one commit that ends a turn of the model: last batch, the turn's record, the run.
+
+The record lets any later delivery of the turn answer without doing it again. Its body:
+`turn`, `outcome`, `parts` ([type, text] of what was said), `message` and `step` (as they were
+opened; None if nothing was said), `calls` ({"id", "name", "arguments"}), `usage`, `next` (number of
+the log batch after this commit).
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from activities.listen import Spoken
+from activities.outcomes import Outcome, closed
+from domain import messages, run_steps, runs
+from domain.usage import as_usage, counted, total
+from events.addresses import turn_id
+from events.log import Event, run_event, step_event
+from events.run_record import changed_run, run_of, with_usage
+from events.thread_commit import ThreadCommit
+from events.turn_stream import TurnStream
+from ids import derived_id
+from ports.documents import Create, Document
+
+logger = logging.getLogger("durable_assistants.runs")
+
+Resource = dict[str, Any]
+Calls = list[dict[str, str]]
+
+
+def recorded_outcome(record: Document, run: Document) -> Outcome:
+    """Return the outcome of a turn that was finished before, as the run stands now."""
+    match record.body["outcome"]:
+        case "calls":
+            resource = run_of(run)
+            waits = resource["status"] == "requires_action" and run.body["turn"] == record.body["turn"]
+            expires_at = resource["expires_at"]
+            return {"outcome": "requires_action", "expires_at": expires_at} if waits else {"outcome": "submitted"}
+        case "answered":
+            return {"outcome": "answered"}
+        case reason:
+            return closed(runs.Ending("incomplete", reason=reason))
+
+
+async def finish_turn(
+    run: Document, thread: Document | None, stream: TurnStream, spoken: Spoken, *, now: float
+) -> Outcome:
+    """Commit the end of the turn. Raises Conflict; nothing is changed then.
+
+    `thread` is given when the model called functions: the calls' step is listed from now on.
+    """
+    said = "".join(text for _, text in _said(stream))
+    usage = as_usage(spoken.ending.usage or counted(spoken.request, said, spoken.ending.calls))
+    if spoken.calls and thread:
+        return await _wait_for_outputs(run, thread, stream, _named(run, stream.turn, spoken), usage, now=now)
+    outcome = {"length": "max_completion_tokens", "content_filter": "content_filter"}.get(
+        spoken.ending.finish, "answered"
+    )
+    if outcome == "answered":
+        stream.open_message(int(now))  # an empty answer is a message too
+    record = _record(stream, outcome, [], usage)
+    change = changed_run(run, run_of(run), now=now, usages=with_usage(run, stream.turn, usage), turn=stream.turn)
+    await stream.documents.commit(stream.partition, stream.pending_batch([]), Create(record), change)
+    return recorded_outcome(record, run)
+
+
+async def _wait_for_outputs(
+    document: Document, thread: Document, stream: TurnStream, calls: Calls, usage: Resource, *, now: float
+) -> Outcome:
+    moment = int(now)
+    commit = ThreadCommit(thread)
+    events = _end_speech(commit, stream, moment)
+    step_id = derived_id("step", stream.run["id"], stream.turn, "calls")
+    step = run_steps.opened(step_id, stream.run, run_steps.tool_calls([]), moment)
+    events += [step_event(step, "created"), step_event(step)]
+    events += [("thread.run.step.delta", delta) for delta in run_steps.call_deltas(step_id, calls)]
+    waiting = runs.waiting_for_outputs(run_of(document), calls)
+    events.append(run_event(waiting))
+
+    whole = step | {"step_details": run_steps.tool_calls(map(run_steps.function_call, calls))}
+    commit.append("step", whole, {"run_id": waiting["id"]})
+    usages = with_usage(document, stream.turn, usage)
+    commit.add(
+        stream.pending_batch(events),
+        Create(_record(stream, "calls", calls, usage)),
+        changed_run(document, waiting, now=now, usages=usages, turn=stream.turn, open_step=step_id),
+    )
+    await stream.documents.commit(stream.partition, *commit.changes())
+    logger.info("run %s requires_action", waiting["id"])
+    return {"outcome": "requires_action", "expires_at": waiting["expires_at"]}
+
+
+def _end_speech(commit: ThreadCommit, stream: TurnStream, now: int) -> list[Event]:
+    """End what was said before the calls: an own message is complete, a predecessor's is given up."""
+    log = stream.log
+    if stream.speaking and log.message and log.step:
+        terms = {"run_id": stream.run["id"]}
+        message = messages.completed(log.message, log.parts, now)
+        details = {"step_details": run_steps.message_creation(message["id"])}
+        step = run_steps.ended(log.step | details, "completed", now, usage=total([]))
+        commit.append("message", message, terms)
+        commit.append("step", step, terms)
+        return [("thread.message.completed", message), step_event(step)]
+    stream.abandon_message(now)
+    return [step_event(run_steps.ended(log.step, "cancelled", now, usage=total([])))] if log.step else []
+
+
+def _record(stream: TurnStream, outcome: str, calls: Calls, usage: Mapping[str, Any]) -> Document:
+    body = {
+        "turn": stream.turn,
+        "outcome": outcome,
+        "parts": _said(stream),
+        "message": stream.log.message if stream.speaking else None,
+        "step": stream.log.step if stream.speaking else None,
+        "calls": calls,
+        "usage": dict(usage),
+        "next": stream.log.next + 1,
+    }
+    return Document(turn_id(stream.run["id"], stream.turn), "turn", body)
+
+
+def _said(stream: TurnStream) -> list[list[str]]:
+    return stream.log.parts if stream.speaking else []
+
+
+def _named(run: Document, turn: int, spoken: Spoken) -> Calls:
+    """Every call has an id of its own, also where the endpoint gives none or the same one twice."""
+    calls: Calls = []
+    for call in spoken.calls:
+        taken = {other["id"] for other in calls}
+        own = call.id if call.id and call.id not in taken else derived_id("call", run.id, turn, call.index)
+        calls.append({"id": own, "name": call.name, "arguments": call.arguments})
+    return calls

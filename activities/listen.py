@@ -1,0 +1,117 @@
+"""Listening to the model: its text goes to the run's log as it comes, in batches of about 40 ms."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from activities.outcomes import Outcome
+from events.turn_stream import TurnStream
+from ports.language_model import (
+    ChatRequest,
+    Ending,
+    FunctionCall,
+    LanguageModel,
+    ModelRefused,
+    ModelThrottled,
+    ModelUnavailable,
+    Piece,
+    RefusalPiece,
+    TextPiece,
+)
+
+BATCH_SECONDS = 0.04
+LOOK_SECONDS = 1.0
+
+ModelError = ModelThrottled | ModelUnavailable | ModelRefused
+Look = Callable[[TurnStream], Awaitable[None]]
+
+
+class Interrupted(Exception):
+    """The run is not to go on: cancelled, expired, ended or gone."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome["outcome"])
+        self.outcome = outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What the model said in one turn, beside the text that is in the stream already."""
+
+    request: ChatRequest
+    ending: Ending
+
+    @property
+    def calls(self) -> list[FunctionCall]:
+        """The calls to be answered: those of an answer that was cut off are not."""
+        return self.ending.calls if self.ending.finish in ("tool_calls", "stop") else []
+
+
+async def listen(
+    model: LanguageModel, request: ChatRequest, stream: TurnStream, look: Look, clock: Callable[[], float]
+) -> Spoken:
+    """Stream the model's answer into the log, its first text at once.
+
+    `look` is called once a second, even while the model is silent. Whatever ends this early closes
+    the connection to the model. Raises what the model raises, Replaced, and what `look` raises.
+    """
+    pieces: asyncio.Queue[Piece | ModelError] = asyncio.Queue()
+    reader = asyncio.create_task(_read(model.stream(request), pieces))
+    try:
+        return Spoken(request, await _write(reader, pieces, stream, look, clock))
+    finally:
+        reader.cancel()
+        await asyncio.gather(reader, return_exceptions=True)
+
+
+async def _read(pieces: AsyncIterator[Piece], queue: asyncio.Queue[Piece | ModelError]) -> None:
+    try:
+        async with aclosing(pieces) as stream:  # type: ignore[type-var]
+            async for piece in stream:
+                queue.put_nowait(piece)
+    except (ModelThrottled, ModelUnavailable, ModelRefused) as error:
+        queue.put_nowait(error)
+
+
+async def _write(
+    reader: asyncio.Task[None],
+    queue: asyncio.Queue[Piece | ModelError],
+    stream: TurnStream,
+    look: Look,
+    clock: Callable[[], float],
+) -> Ending:
+    loop = asyncio.get_running_loop()
+    look_at = loop.time() + LOOK_SECONDS
+    flush_at = loop.time()
+    while True:
+        due = min(look_at, flush_at) if stream.pending else look_at
+        piece = await _next(queue, due - loop.time())
+        match piece:
+            case TextPiece(text):
+                stream.say("text", text, int(clock()))
+            case RefusalPiece(text):
+                stream.say("refusal", text, int(clock()))
+            case Ending():
+                return piece
+            case Exception():
+                raise piece
+            case None if reader.done() and queue.empty():
+                reader.result()
+                raise ModelUnavailable("The model's stream ended without an ending.")
+        if stream.pending and loop.time() >= flush_at:
+            await stream.flush()
+            flush_at = loop.time() + BATCH_SECONDS
+        if loop.time() >= look_at:
+            await look(stream)
+            look_at = loop.time() + LOOK_SECONDS
+
+
+async def _next(queue: asyncio.Queue[Piece | ModelError], timeout: float) -> Piece | ModelError | None:
+    if not queue.empty():
+        return queue.get_nowait()
+    try:
+        async with asyncio.timeout(max(timeout, 0.0)):
+            return await queue.get()
+    except TimeoutError:
+        return None

@@ -1,0 +1,68 @@
+"""What the model is shown in a turn: the thread, newest first until the window is full, and the
+turns that the run has taken."""
+
+from domain.chat_messages import TurnRecord, chat_request
+from domain.context_window import Window
+from domain.usage import spent_budget
+from events.addresses import turn_id
+from events.run_record import run_of, usage_so_far
+from ids import derived_id
+from ports.documents import Document, Documents
+from ports.language_model import ChatRequest
+
+PAGE = 50  # messages; most threads are read at once
+FIRST = 10  # messages among which the first of a user is looked for
+
+
+class BudgetSpent(Exception):
+    """The run may not go on; `reason` is its incomplete_details.reason (E.6.2)."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+async def read_conversation(
+    documents: Documents, partition: str, document: Document, turn: int, context_tokens: int
+) -> ChatRequest:
+    """Return the chat completion for the run's turn. Raises BudgetSpent, StoreUnavailable."""
+    run, spent = run_of(document), usage_so_far(document)
+    if reason := spent_budget(run, spent):
+        raise BudgetSpent(reason)
+    turns = [await _turn(documents, partition, run["id"], earlier) for earlier in range(turn)]
+    window = Window(run, turns, context_tokens=context_tokens, prompt_tokens_spent=spent["prompt_tokens"])
+    await _fill(window, documents, partition)
+    if window.is_over_prompt_budget:
+        raise BudgetSpent("max_prompt_tokens")
+    return chat_request(run, window.messages, turns, completion_tokens_spent=spent["completion_tokens"])
+
+
+async def _fill(window: Window, documents: Documents, partition: str) -> None:
+    after: str | None = None
+    while True:
+        page = await documents.list(partition, "message", descending=True, after=after, limit=PAGE)
+        for document in page:
+            if not window.add(document.body["resource"]):
+                await _keep_first(window, documents, partition)
+                return
+        if len(page) < PAGE:
+            return
+        after = page[-1].sort
+
+
+async def _keep_first(window: Window, documents: Documents, partition: str) -> None:
+    oldest = [found.body["resource"] for found in await documents.list(partition, "message", limit=FIRST)]
+    first = next((message for message in oldest if message["role"] == "user"), None)
+    if first:
+        window.keep_first(first)
+
+
+async def _turn(documents: Documents, partition: str, run_id: str, turn: int) -> TurnRecord:
+    record = await documents.get(partition, turn_id(run_id, turn))
+    step = await documents.get(partition, derived_id("step", run_id, turn, "calls"))
+    calls = step.body["resource"]["step_details"]["tool_calls"] if step else []
+    return {
+        "text": "".join(text for _, text in record.body["parts"]) if record else "",
+        "calls": record.body["calls"] if record else [],
+        "outputs": {call["id"]: call["function"]["output"] or "" for call in calls},
+    }

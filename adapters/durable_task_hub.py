@@ -1,0 +1,66 @@
+"""The task hub through the Durable Functions client.
+
+One client per process and hub: a client made per call costs a channel and more than 2 ms.
+"""
+
+import asyncio
+import logging
+
+import azure.durable_functions as df
+import grpc
+from durabletask.internal import orchestrator_service_pb2 as pb
+
+from ports.task_hub import RunAddress
+
+logger = logging.getLogger("durable_assistants.task_hub")
+
+ORCHESTRATOR = "run_orchestrator"
+ANSWERS_WITHIN = 5.0  # seconds
+
+# An ended orchestration of this id makes room: its run was not over, or wake would not be called.
+_REPLACE_ENDED = pb.OrchestrationIdReusePolicy(
+    replaceableStatus=[
+        pb.ORCHESTRATION_STATUS_COMPLETED,
+        pb.ORCHESTRATION_STATUS_FAILED,
+        pb.ORCHESTRATION_STATUS_TERMINATED,
+        pb.ORCHESTRATION_STATUS_CANCELED,
+    ]
+)
+
+
+class DurableTaskHub:
+    def __init__(self, configuration: str) -> None:
+        """`configuration` is the JSON text of a durableClient binding."""
+        self._client = df.DurableFunctionsClient(configuration)
+
+    async def wake(self, run: RunAddress, event: str | None = None) -> bool:
+        try:
+            async with asyncio.timeout(ANSWERS_WITHIN):
+                await self._schedule(run)
+                if event:
+                    await self._client.raise_orchestration_event(run["run_id"], event)
+        except (grpc.aio.AioRpcError, TimeoutError) as error:
+            logger.warning("run %s not woken: %s", run["run_id"], _reason(error))
+            return False
+        return True
+
+    async def _schedule(self, run: RunAddress) -> None:
+        try:
+            await self._client.schedule_new_orchestration(
+                ORCHESTRATOR, input=dict(run), instance_id=run["run_id"], reuse_id_policy=_REPLACE_ENDED
+            )
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.ALREADY_EXISTS:
+                raise
+
+    async def ready(self) -> bool:
+        try:
+            async with asyncio.timeout(ANSWERS_WITHIN):
+                await self._client.get_orchestration_state("health", fetch_payloads=False)
+        except (grpc.aio.AioRpcError, TimeoutError):
+            return False
+        return True
+
+
+def _reason(error: grpc.aio.AioRpcError | TimeoutError) -> str:
+    return error.code().name if isinstance(error, grpc.aio.AioRpcError) else "no answer"

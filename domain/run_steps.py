@@ -1,0 +1,75 @@
+"""Run steps (C.7): what they look like, how they end, how a tool call's arrival is streamed (F.3)."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Resource = dict[str, Any]
+
+# An incomplete run's step still completed (E.1).
+STEP_STATUS = {"cancelled": "cancelled", "failed": "failed", "expired": "expired", "incomplete": "completed"}
+_MOMENT = {"cancelled": "cancelled_at", "failed": "failed_at", "completed": "completed_at", "expired": "expired_at"}
+
+
+def opened(step_id: str, run: Resource, details: Resource, now: int) -> Resource:
+    return {
+        "id": step_id,
+        "object": "thread.run.step",
+        "created_at": now,
+        "run_id": run["id"],
+        "assistant_id": run["assistant_id"],
+        "thread_id": run["thread_id"],
+        "type": details["type"],
+        "status": "in_progress",
+        "cancelled_at": None,
+        "completed_at": None,
+        "expires_at": run["expires_at"],
+        "expired_at": None,
+        "failed_at": None,
+        "last_error": None,
+        "step_details": details,
+        "usage": None,
+        "metadata": {},
+    }
+
+
+def message_creation(message_id: str) -> Resource:
+    return {"type": "message_creation", "message_creation": {"message_id": message_id}}
+
+
+def tool_calls(calls: Iterable[Resource]) -> Resource:
+    return {"type": "tool_calls", "tool_calls": list(calls)}
+
+
+def function_call(call: Mapping[str, str], output: str | None = None) -> Resource:
+    """`call` is {"id", "name", "arguments"}; `output` stays null until it is submitted (C.7.1)."""
+    function = {"name": call["name"], "arguments": call["arguments"], "output": output}
+    return {"id": call["id"], "type": "function", "function": function}
+
+
+def ended(step: Resource, status: str, now: int, *, usage: Resource | None, error: Resource | None = None) -> Resource:
+    return step | {"status": status, "expires_at": None, _MOMENT[status]: now, "usage": usage, "last_error": error}
+
+
+def with_outputs(step: Resource, outputs: Mapping[str, str]) -> Resource:
+    """Return the step with each function call's output; `outputs` is by call id."""
+    calls = [
+        call | {"function": call["function"] | {"output": outputs[call["id"]]}} if call["id"] in outputs else call
+        for call in step["step_details"]["tool_calls"]
+    ]
+    return step | {"step_details": tool_calls(calls)}
+
+
+def call_deltas(step_id: str, calls: Iterable[Mapping[str, str]]) -> list[Resource]:
+    """Return the deltas that announce function calls: id and name exactly once each (F.4.1)."""
+    deltas: list[Resource] = []
+    for index, call in enumerate(calls):
+        head = {"name": call["name"], "arguments": "", "output": None}
+        deltas.append(_delta(step_id, {"index": index, "id": call["id"], "type": "function", "function": head}))
+        arguments = {"arguments": call["arguments"]}
+        deltas.append(_delta(step_id, {"index": index, "type": "function", "function": arguments}))
+    return deltas
+
+
+def _delta(step_id: str, call: Resource) -> Resource:
+    details = {"type": "tool_calls", "tool_calls": [call]}
+    return {"id": step_id, "object": "thread.run.step.delta", "delta": {"step_details": details}}

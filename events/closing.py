@@ -1,0 +1,111 @@
+"""How a run ends other than by an answer. One function for activity, sweeper and lazy expiry.
+
+It works out from the log what is still open, ends it, and seals the log in one commit that takes
+the log's next number: if somebody else took that number, it reads again.
+"""
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+from domain import messages, run_steps, runs
+from domain.runs import Ending
+from domain.usage import total
+from errors import Conflict, StoreUnavailable
+from events.fold import LogState, fold
+from events.log import Event, batch_document, run_event, step_event
+from events.run_record import changed_run, lifetime_of, run_of, usage_so_far
+from events.thread_commit import ThreadCommit
+from ports.documents import Change, Create, Document, Documents, Replace
+
+logger = logging.getLogger("durable_assistants.runs")
+
+ATTEMPTS = 20  # each lost race means that somebody else made progress
+
+Resource = dict[str, Any]
+
+
+async def close(
+    documents: Documents, partition: str, thread_id: str, run_id: str, ending: Ending, *, now: float
+) -> Resource | None:
+    """End the run as `ending` says, unless it has ended already; return it, or None if it is gone.
+
+    A run that somebody asked to cancel is cancelled, whatever `ending` says.
+    """
+    for _ in range(ATTEMPTS):
+        document = await documents.get(partition, run_id)
+        thread = await documents.get(partition, thread_id)
+        if document is None or thread is None:
+            return None
+        run = run_of(document)
+        if runs.is_terminal(run):
+            return run
+        if run["status"] == "cancelling":
+            ending = Ending("cancelled")
+        log = await fold(documents, partition, run_id)
+        tool_step = await _open_tool_step(documents, partition, document)
+        changes, closed = closing_changes(document, thread, log, tool_step, ending, now=now)
+        try:
+            await documents.commit(partition, *changes)
+        except Conflict:
+            continue
+        logger.info("run %s %s", run_id, closed["status"])
+        return closed
+    raise StoreUnavailable(f"The run {run_id} is changing too fast to be closed. Try again.")
+
+
+async def _open_tool_step(documents: Documents, partition: str, run: Document) -> Document | None:
+    step_id = run.body["open_step"]
+    return await documents.get(partition, step_id) if step_id else None
+
+
+def closing_changes(
+    document: Document, thread: Document, log: LogState, tool_step: Document | None, ending: Ending, *, now: float
+) -> tuple[list[Change], Resource]:
+    """Return the one commit that closes the run, and the run as it is then."""
+    moment = int(now)
+    closed = runs.ended(run_of(document), ending, moment, usage_so_far(document))
+    commit = ThreadCommit(thread)
+    events: list[Event] = []
+    if log.message:
+        events.append(_end_message(commit, log, ending, moment))
+    if log.step:
+        events.append(_end_message_step(commit, document, log, ending, moment))
+    if tool_step:
+        step = _ended(tool_step.body["resource"], ending, moment, _turn_usage(document))
+        events.append(step_event(step))
+        commit.add(Replace(replace(tool_step, body=tool_step.body | {"resource": step}), tool_step.version))
+    events.append(run_event(closed))
+    batch = batch_document(closed["id"], log.next, events, lifetime=lifetime_of(document))
+    commit.add(Create(batch), changed_run(document, closed, now=now, open_step=None))
+    return commit.changes(active_run_id=None), closed
+
+
+def _end_message(commit: ThreadCommit, log: LogState, ending: Ending, now: int) -> Event:
+    assert log.message
+    if ending.status == "incomplete":
+        reason = "content_filter" if ending.reason == "content_filter" else "max_tokens"
+    else:
+        reason = f"run_{ending.status}"
+    message = messages.incomplete(log.message, log.parts, reason, now)
+    commit.append("message", message, {"run_id": message["run_id"]})
+    return "thread.message.incomplete", message
+
+
+def _end_message_step(commit: ThreadCommit, document: Document, log: LogState, ending: Ending, now: int) -> Event:
+    assert log.step
+    opened = log.step
+    if log.message:  # a delivery that took over streamed the same step under a new message id
+        opened = opened | {"step_details": run_steps.message_creation(log.message["id"])}
+    step = _ended(opened, ending, now, _turn_usage(document))
+    commit.append("step", step, {"run_id": step["run_id"]})
+    return step_event(step)
+
+
+def _turn_usage(run: Document) -> Resource:
+    return run.body["usages"].get(str(run.body["turn"])) or total([])
+
+
+def _ended(step: Resource, ending: Ending, now: int, usage: Resource) -> Resource:
+    error = ending.error if ending.status == "failed" else None
+    return run_steps.ended(step, run_steps.STEP_STATUS[ending.status], now, usage=usage, error=error)

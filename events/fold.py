@@ -1,0 +1,68 @@
+"""What a run's log adds up to: where it ends, and what is open at its end."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from events.log import Batch, Event, ends_run, read
+from ports.documents import Documents
+
+
+@dataclass(slots=True)
+class LogState:
+    """`next` is the number of the batch to come. `message` and `step` are open: created, not ended.
+
+    `parts` are the open message's [type, text] so far. `entries` counts the deliveries that entered
+    each turn.
+    """
+
+    next: int = 0
+    ended: bool = False
+    message: dict[str, Any] | None = None
+    parts: list[list[str]] = field(default_factory=list)
+    step: dict[str, Any] | None = None
+    entries: dict[int, int] = field(default_factory=dict)
+
+    def add(self, batch: Batch) -> None:
+        self.next = batch.number + 1
+        if batch.turn is not None:
+            self.entries[batch.turn] = self.entries.get(batch.turn, 0) + 1
+        for event in batch.events:
+            self.apply(event)
+
+    def apply(self, event: Event) -> None:
+        name, data = event
+        match name:
+            case "thread.message.created":
+                self.message, self.parts = data, []
+            case "thread.message.delta":
+                self._grow(data["delta"]["content"])
+            case "thread.message.completed" | "thread.message.incomplete":
+                self.message, self.parts = None, []
+            case "thread.run.step.created" if data["type"] == "message_creation":
+                self.step = data
+            case (
+                "thread.run.step.completed"
+                | "thread.run.step.cancelled"
+                | "thread.run.step.failed"
+                | "thread.run.step.expired"
+            ):
+                if self.step and self.step["id"] == data["id"]:
+                    self.step = None
+        self.ended = self.ended or ends_run(name)
+
+    def _grow(self, pieces: list[dict[str, Any]]) -> None:
+        for piece in pieces:
+            kind = piece["type"]
+            text = piece["text"]["value"] if kind == "text" else piece["refusal"]
+            if piece["index"] == len(self.parts):
+                self.parts.append([kind, text])
+            else:
+                self.parts[piece["index"]][1] += text
+
+
+async def fold(documents: Documents, partition: str, run_id: str) -> LogState:
+    """Read the whole log of a run."""
+    state = LogState()
+    async for batch in read(documents, partition, run_id):
+        state.add(batch)
+    return state

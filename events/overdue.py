@@ -1,0 +1,47 @@
+"""Seeing to a run that nobody seems to work on: expire it, or wake its orchestration.
+
+Called by the sweeper, by whoever reads such a run and by whoever meets its lock: a lost nudge, a
+late timer or a task hub that was away never leaves a thread locked (E.2.3).
+"""
+
+from domain import runs
+from events.closing import close
+from events.run_record import run_of
+from ports.documents import Document, Documents
+from ports.task_hub import RunAddress, TaskHub
+
+SLEEPS = 2.0  # seconds in a state that should pass at once, before somebody wakes the run
+
+
+async def tend(
+    documents: Documents, hub: TaskHub, partition: str, run: Document, *, now: float, grace: float = 0.0
+) -> bool:
+    """See to the run; return whether it was closed.
+
+    A run is closed `grace` seconds past its expiry. Raises StoreUnavailable.
+    """
+    resource = run_of(run)
+    if runs.is_terminal(resource):
+        return False
+    if runs.is_past_expiry(resource, now - grace):
+        await close(documents, partition, resource["thread_id"], run.id, runs.Ending("expired"), now=now)
+        return True
+    if run.unfinished_since is not None and now - run.unfinished_since > SLEEPS:
+        await hub.wake(address_of(partition, run), nudge_of(run))
+    return False
+
+
+def address_of(partition: str, run: Document) -> RunAddress:
+    thread_id = run_of(run)["thread_id"]
+    return {"tenant": partition.removesuffix(f"/{thread_id}"), "thread_id": thread_id, "run_id": run.id}
+
+
+def nudge_of(run: Document) -> str | None:
+    """Return the event that the run's orchestration may have missed."""
+    match run_of(run)["status"]:
+        case "cancelling":
+            return "cancel_requested"
+        case "queued" if run.body["usages"]:  # a turn is over: its outputs were submitted
+            return f"tool_outputs_submitted:{run.body['turn']}"
+        case _:
+            return None

@@ -1,0 +1,128 @@
+"""What a client's request does to a run that exists: cancel, submit outputs, change metadata.
+
+Each is one commit that takes the log's next number; a lost race is decided again from what is
+stored then.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from domain import run_steps, runs
+from domain.tool_outputs import outputs_by_call
+from errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
+from events.closing import close
+from events.log import batch_document, run_event, step_event
+from events.run_record import changed_run, lifetime_of, run_of
+from events.tail import next_number
+from ports.documents import Create, Document, Documents, Replace
+
+logger = logging.getLogger("durable_assistants.runs")
+
+ATTEMPTS = 20
+
+Resource = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """The run after a request's commit, and that commit's place in the log (None: nothing was written)."""
+
+    run: Document
+    batch: int | None = None
+
+
+async def cancel(documents: Documents, partition: str, run_id: str, *, now: float) -> Requested:
+    """Ask the run to stop. InvalidRequest if it is over (E.5.2); a second request changes nothing (E.5.3)."""
+    for _ in range(ATTEMPTS):
+        document = await load_run(documents, partition, run_id)
+        run = run_of(document)
+        if run["status"] == "cancelling":
+            return Requested(document)
+        if runs.is_terminal(run):
+            raise InvalidRequest(f"Cannot cancel run with status '{run['status']}'.")
+        if await _expire(documents, partition, document, now=now):
+            continue
+        run = runs.cancelling(run)
+        number = await next_number(documents, partition, run_id)
+        batch = batch_document(run_id, number, [run_event(run)], lifetime=lifetime_of(document))
+        try:
+            _, stored = await documents.commit(partition, Create(batch), changed_run(document, run, now=now))
+        except Conflict:
+            continue
+        logger.info("run %s cancelling", run_id)
+        return Requested(stored, number)
+    raise StoreUnavailable()
+
+
+async def submit(
+    documents: Documents, partition: str, run_id: str, given: Sequence[tuple[str, str]], *, now: float
+) -> Requested:
+    """Store the outputs, (call id, output) each, and put the run back into the queue (E.4)."""
+    for _ in range(ATTEMPTS):
+        document = await load_run(documents, partition, run_id)
+        if await _expire(documents, partition, document, now=now):
+            continue
+        outputs = outputs_by_call(run_of(document), given)
+        step = await documents.get(partition, document.body["open_step"] or "")
+        if step is None:
+            continue
+        try:
+            requested = await _requeue(documents, partition, document, step, outputs, now=now)
+        except Conflict:
+            continue
+        logger.info("run %s queued", run_id)
+        return requested
+    raise StoreUnavailable()
+
+
+async def _expire(documents: Documents, partition: str, document: Document, *, now: float) -> bool:
+    """Close a run whose time is over, however late its timer is (E.2.3); return whether it was so."""
+    run = run_of(document)
+    if runs.is_terminal(run) or not runs.is_past_expiry(run, now):
+        return False
+    await close(documents, partition, run["thread_id"], document.id, runs.Ending("expired"), now=now)
+    return True
+
+
+async def _requeue(
+    documents: Documents, partition: str, document: Document, step: Document, outputs: dict[str, str], *, now: float
+) -> Requested:
+    run = runs.requeued(run_of(document))
+    usage = document.body["usages"][str(document.body["turn"])]
+    done = run_steps.with_outputs(step.body["resource"], outputs)
+    done = run_steps.ended(done, "completed", int(now), usage=usage)
+    number = await next_number(documents, partition, document.id)
+    # step.completed comes before run.queued (F.6).
+    batch = batch_document(document.id, number, [step_event(done), run_event(run)], lifetime=lifetime_of(document))
+    stored = await documents.commit(
+        partition,
+        changed_run(document, run, now=now, open_step=None),
+        Create(batch),
+        Replace(replace(step, body=step.body | {"resource": done}), step.version),
+    )
+    return Requested(stored[0], number)
+
+
+async def modify(documents: Documents, partition: str, run_id: str, metadata: dict[str, str]) -> Document:
+    """Replace the run's metadata, in whatever state it is (E.1.2)."""
+    for _ in range(ATTEMPTS):
+        document = await load_run(documents, partition, run_id)
+        body = document.body | {"resource": run_of(document) | {"metadata": metadata}}
+        try:
+            (stored,) = await documents.commit(partition, Replace(replace(document, body=body), document.version))
+        except Conflict:
+            continue
+        return stored
+    raise StoreUnavailable()
+
+
+async def load_run(documents: Documents, partition: str, run_id: str) -> Document:
+    """Return the run. NotFound if the thread or the run is missing; the thread is named first (J.3.2)."""
+    document = await documents.get(partition, run_id)
+    if document is None:
+        thread_id = partition.rpartition("/")[2]
+        missing = "run" if await documents.get(partition, thread_id) else "thread"
+        raise NotFound(f"No {missing} found with id '{run_id if missing == 'run' else thread_id}'.")
+    return document

@@ -1,0 +1,128 @@
+"""Server-sent events: a cursor over a run's log, from any process, as often as wanted.
+
+Framing as in F.1. Each frame carries `id: {batch}.{index}`, by which a stream is resumed.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from pydantic_core import to_json
+
+from errors import StoreUnavailable
+from events.addresses import batch_id
+from events.log import Batch, Event, as_batch, ends_run, ends_stream, is_run_event, read, run_event
+from events.run_record import run_of
+from ports.documents import Documents
+
+# One line and no empty line: once an id was sent, openai-python takes an empty line for an event.
+KEEP_ALIVE = b": keep-alive\n"
+DONE = b"event: done\ndata: [DONE]\n\n"
+PATIENCE = 30.0  # seconds that a reader waits for a store that is away
+AWAY_INTERVAL = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The place of an event: the last one a reader has seen. Batch 0, index -1 is before them all."""
+
+    batch: int = 0
+    index: int = -1
+
+    def __str__(self) -> str:
+        return f"{self.batch}.{self.index}"
+
+
+@dataclass(slots=True)
+class RunStream:
+    """One reader of a run's log.
+
+    `ends_at_first_wait`: the stream of a request ends at the first requires_action (F.1.8); a replay
+    goes on if the log does.
+    """
+
+    documents: Documents
+    partition: str
+    run_id: str
+    keep_alive: float
+    ends_at_first_wait: bool = True
+
+    async def frames(self, after: Cursor, *first: Event) -> AsyncIterator[bytes]:
+        """Yield frames until the run ends or waits for its client. `first` go before the log's events."""
+        for name, data in first:
+            yield _frame(name, data)
+        run = await self.documents.get(self.partition, self.run_id)
+        base = run_of(run) if run else {}
+        async for batch in self._batches(after.batch):
+            if batch is None:
+                yield KEEP_ALIVE
+                continue
+            for index, (name, data) in enumerate(batch.events):
+                if batch.number == after.batch and index <= after.index:
+                    continue
+                yield _frame(name, base | data if is_run_event(name) else data, Cursor(batch.number, index))
+                if ends_run(name) or (ends_stream(name) and await self._waits_after(batch.number)):
+                    yield DONE
+                    return
+        yield await self._last_frame()
+        yield DONE
+
+    async def _waits_after(self, number: int) -> bool:
+        if self.ends_at_first_wait:
+            return True
+        return await self.documents.get(self.partition, batch_id(self.run_id, number + 1)) is None
+
+    async def _batches(self, number: int) -> AsyncIterator[Batch | None]:
+        """Yield batches from `number` on, None for each silence of `keep_alive` seconds.
+
+        Ends only if the run is over or gone and no further batch is there. A store that is away for
+        less than PATIENCE is waited for.
+        """
+        away_since: float | None = None
+        while True:
+            try:
+                async for batch in read(self.documents, self.partition, self.run_id, after=number - 1):
+                    yield batch
+                    number = batch.number + 1
+                while document := await self._next(number):
+                    yield as_batch(document)
+                    number += 1
+                away_since = None
+                if await self._over(number):
+                    return
+                yield None
+            except StoreUnavailable:
+                away_since = away_since or monotonic()
+                if monotonic() - away_since > PATIENCE:
+                    return
+                await asyncio.sleep(AWAY_INTERVAL)
+
+    async def _next(self, number: int) -> Any:
+        return await self.documents.wait_for(self.partition, batch_id(self.run_id, number), timeout=self.keep_alive)
+
+    async def _over(self, number: int) -> bool:
+        run = await self.documents.get(self.partition, self.run_id)
+        if run is not None and run.unfinished_since is not None:
+            return False
+        return await self.documents.get(self.partition, batch_id(self.run_id, number)) is None
+
+    async def _last_frame(self) -> bytes:
+        """Return what ends a stream whose log has no end: it expired, or the run or the store is gone."""
+        try:
+            run = await self.documents.get(self.partition, self.run_id)
+        except StoreUnavailable:
+            run = None
+        if run is not None and run.unfinished_since is None:
+            name, _ = run_event(run_of(run))
+            return _frame(name, run_of(run))
+        message = "The stream was interrupted. Retrieve the run, or resume the stream from its last event."
+        if run is None:
+            message = f"No run found with id '{self.run_id}'."
+        return _frame("error", {"error": {"message": message, "type": "server_error", "param": None, "code": None}})
+
+
+def _frame(name: str, data: dict[str, Any], cursor: Cursor | None = None) -> bytes:
+    head = f"id: {cursor}\nevent: {name}\ndata: " if cursor else f"event: {name}\ndata: "
+    return head.encode() + to_json(data) + b"\n\n"

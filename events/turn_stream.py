@@ -1,0 +1,112 @@
+"""What one delivery of call_model writes into the run's log while the model speaks.
+
+The delivery enters a turn by creating the log's next batch. From then on a taken number means that
+another delivery took over: `Replaced`, and this one writes nothing more.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from domain import messages, run_steps
+from domain.messages import PartType
+from errors import Conflict
+from events.fold import LogState
+from events.log import Event, batch_document, step_event
+from ids import derived_id
+from ports.documents import Change, Create, Document, Documents
+
+Resource = dict[str, Any]
+
+
+class Replaced(Exception):
+    """Another delivery of the same turn, a cancel or a closing has taken the next number."""
+
+
+@dataclass(slots=True)
+class TurnStream:
+    """`log` is the run's log as this delivery knows it, its own batches included.
+
+    `pending` are events not yet written. `message_id` is this delivery's own: a delivery that takes
+    over ends its predecessor's message and streams under a new one.
+    """
+
+    documents: Documents
+    partition: str
+    run: Resource
+    turn: int
+    lifetime: float
+    log: LogState
+    pending: list[Event] = field(default_factory=list)
+
+    @property
+    def message_id(self) -> str:
+        return derived_id("message", self.run["id"], self.turn, self.log.entries.get(self.turn, 0))
+
+    @property
+    def step_id(self) -> str:
+        return derived_id("step", self.run["id"], self.turn, "message")
+
+    @property
+    def speaking(self) -> bool:
+        """Whether this delivery's own message is open."""
+        return self.log.message is not None and self.log.message["id"] == self.message_id
+
+    def say(self, kind: PartType, text: str, now: int) -> None:
+        """Add a piece of the answer; its message is opened with the first one."""
+        self.open_message(now)
+        parts = self.log.parts
+        first = not parts or parts[-1][0] != kind
+        index = len(parts) if first else len(parts) - 1
+        delta = messages.delta(self.message_id, index, kind, text, first=first)
+        self._add(("thread.message.delta", delta))
+
+    def open_message(self, now: int) -> None:
+        """Begin this delivery's message, unless it has begun."""
+        if self.speaking:
+            return
+        self.abandon_message(now)
+        if self.log.step is None:
+            details = run_steps.message_creation(self.message_id)
+            step = run_steps.opened(self.step_id, self.run, details, now)
+            self._add(step_event(step, "created"))
+            self._add(step_event(step))
+        message = messages.opened(self.message_id, self.run, now)
+        self._add(("thread.message.created", message))
+        self._add(("thread.message.in_progress", message))
+
+    def abandon_message(self, now: int) -> None:
+        """End what a predecessor streamed: it can't be unsaid, but it is not the answer."""
+        if self.log.message and not self.speaking:
+            given_up = messages.incomplete(self.log.message, self.log.parts, "run_failed", now)
+            self._add(("thread.message.incomplete", given_up))
+
+    def _add(self, event: Event) -> None:
+        self.pending.append(event)
+        self.log.apply(event)
+
+    async def enter(self, *changes: Change, events: list[Event]) -> list[Document]:
+        """Take the log's next number for this turn and return what was stored for `changes`.
+
+        Raises Conflict, for the caller to read again.
+        """
+        batch = batch_document(self.run["id"], self.log.next, events, lifetime=self.lifetime, turn=self.turn)
+        _, *stored = await self.documents.commit(self.partition, Create(batch), *changes)
+        self.log.next += 1
+        self.log.entries[self.turn] = self.log.entries.get(self.turn, 0) + 1
+        return stored
+
+    async def flush(self) -> None:
+        """Write what is pending. Raises Replaced."""
+        if not self.pending:
+            return
+        try:
+            await self.documents.commit(self.partition, self.pending_batch([]))
+        except Conflict:
+            raise Replaced from None
+        self.pending = []
+        self.log.next += 1
+
+    def pending_batch(self, events: list[Event]) -> Create:
+        """Return the change that writes what is pending and `events` as the next batch."""
+        batch = batch_document(self.run["id"], self.log.next, [*self.pending, *events], lifetime=self.lifetime)
+        return Create(batch)

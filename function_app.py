@@ -1,0 +1,14 @@
+"""The front door: registers blueprints, nothing else."""
+
+import azure.durable_functions as df
+import azure.functions as func
+
+import activities
+import orchestrators
+import routes
+import timers
+
+app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)  # routes/edge.py authenticates
+
+for blueprint in (*routes.blueprints, *orchestrators.blueprints, *activities.blueprints, *timers.blueprints):
+    app.register_functions(blueprint)

@@ -1,0 +1,1 @@
+"""What we need from the world: a Protocol per module. All adapters of a port pass one contract suite."""

@@ -1,0 +1,170 @@
+"""Runs: create, list, retrieve, modify, cancel, submit tool outputs (B.4)."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import azure.durable_functions as df
+from azurefunctions.extensions.http.fastapi import Response
+
+from domain import runs
+from domain.threads import message_documents
+from domain.tool_choice import check_tool_choice
+from errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
+from events import requests
+from events.addresses import thread_partition
+from events.log import Event
+from events.overdue import address_of, nudge_of, tend
+from events.run_record import run_of
+from events.starting import starting_changes
+from events.stream import Cursor
+from ids import check_id, new_id
+from ports.documents import Change, Document
+from routes.includes import check_include
+from routes.locks import RUN_REFUSED, load_thread, load_unlocked_thread
+from routes.operation import Call, operation, reply
+from routes.paging import page
+from routes.run_events import stream_reply
+from routes.threads import begin_thread
+from schemas.run import CreateRun, CreateThreadAndRun, ModifyRun, SubmitToolOutputs
+
+bp = df.Blueprint()
+
+ATTEMPTS = 20
+
+
+@operation(bp, "POST", "threads/{thread_id}/runs")
+async def create_run(call: Call) -> Response:
+    thread_id = check_id("thread", call.params["thread_id"], "thread_id")
+    check_include(call)
+    body = await call.body(CreateRun)
+    partition = thread_partition(call.principal.tenant, thread_id)
+    thread = await load_thread(call, partition, thread_id)
+    run = await _queued_run(call, thread_id, body)
+    for _ in range(ATTEMPTS):
+        thread = await load_unlocked_thread(call, partition, thread_id, RUN_REFUSED)
+        messages, next_seq = message_documents(thread, body.additional_messages or [], run["created_at"])
+        grown = replace(thread, body=thread.body | {"next_seq": next_seq})
+        try:
+            return await _start(call, partition, grown, run, stream=bool(body.stream), with_changes=messages)
+        except Conflict:
+            continue
+    raise StoreUnavailable()
+
+
+@operation(bp, "POST", "threads/runs")
+async def create_thread_and_run(call: Call) -> Response:
+    check_include(call)
+    body = await call.body(CreateThreadAndRun)
+    thread_id = new_id("thread")
+    run = await _queued_run(call, thread_id, body)
+    thread, messages = await begin_thread(call, thread_id, body.thread)
+    partition = thread_partition(call.principal.tenant, thread_id)
+    created = ("thread.created", thread.body["resource"])
+    return await _start(call, partition, thread, run, stream=bool(body.stream), with_changes=messages, first=[created])
+
+
+async def _queued_run(call: Call, thread_id: str, body: CreateRun | CreateThreadAndRun) -> dict[str, Any]:
+    assistant = await call.documents.get(f"{call.principal.tenant}/assistants", body.assistant_id)
+    if assistant is None:
+        raise NotFound(f"No assistant found with id '{body.assistant_id}'.")
+    run = runs.begin(
+        new_id("run"),
+        thread_id,
+        assistant.body["resource"],
+        body.overrides(),
+        now=int(time.time()),
+        lifetime=call.settings.run_lifetime_seconds,
+    )
+    check_tool_choice(run)
+    return run
+
+
+async def _start(
+    call: Call,
+    partition: str,
+    thread: Document,
+    run: dict[str, Any],
+    *,
+    stream: bool,
+    with_changes: Iterable[Change],
+    first: Iterable[Event] = (),
+) -> Response:
+    lifetime = call.settings.run_lifetime_seconds
+    changes = starting_changes(thread, run, lifetime=lifetime, now=time.time(), with_changes=with_changes, first=first)
+    try:
+        await call.documents.commit(partition, *changes)
+    except ValueError as error:
+        raise InvalidRequest(f"The request is too large to be stored at once: {error}") from None
+    # After the commit the answer is 200 whatever the hub says: the sweeper wakes what sleeps too long.
+    tenant = call.principal.tenant
+    await call.hub.wake({"tenant": tenant, "thread_id": run["thread_id"], "run_id": run["id"]})
+    return stream_reply(call, partition, run["id"], Cursor()) if stream else reply(run)
+
+
+@operation(bp, "GET", "threads/{thread_id}/runs")
+async def list_runs(call: Call) -> Response:
+    thread_id = check_id("thread", call.params["thread_id"], "thread_id")
+    partition = thread_partition(call.principal.tenant, thread_id)
+    await load_thread(call, partition, thread_id)
+    return await page(call, partition, "run", "run", noun="run")
+
+
+@operation(bp, "GET", "threads/{thread_id}/runs/{run_id}")
+async def get_run(call: Call) -> Response:
+    partition, run_id = run_place(call)
+    document = await requests.load_run(call.documents, partition, run_id)
+    if await tend(call.documents, call.hub, partition, document, now=time.time()):
+        document = await requests.load_run(call.documents, partition, run_id)
+    return _run_reply(document)
+
+
+@operation(bp, "POST", "threads/{thread_id}/runs/{run_id}")
+async def modify_run(call: Call) -> Response:
+    partition, run_id = run_place(call)
+    body = await call.body(ModifyRun)
+    if not body.given("metadata"):
+        return _run_reply(await requests.load_run(call.documents, partition, run_id))
+    return _run_reply(await requests.modify(call.documents, partition, run_id, body.metadata or {}))
+
+
+@operation(bp, "POST", "threads/{thread_id}/runs/{run_id}/cancel")
+async def cancel_run(call: Call) -> Response:
+    partition, run_id = run_place(call)
+    requested = await requests.cancel(call.documents, partition, run_id, now=time.time())
+    await _nudge(call, partition, requested.run)
+    return _run_reply(requested.run)
+
+
+@operation(bp, "POST", "threads/{thread_id}/runs/{run_id}/submit_tool_outputs")
+async def submit_tool_outputs_to_run(call: Call) -> Response:
+    partition, run_id = run_place(call)
+    body = await call.body(SubmitToolOutputs)
+    requested = await requests.submit(call.documents, partition, run_id, body.by_call(), now=time.time())
+    await _nudge(call, partition, requested.run)
+    if body.stream and requested.batch is not None:
+        return stream_reply(call, partition, run_id, Cursor(requested.batch))
+    return _run_reply(requested.run)
+
+
+async def _nudge(call: Call, partition: str, run: Document) -> None:
+    await call.hub.wake(address_of(partition, run), nudge_of(run))
+
+
+def run_place(call: Call) -> tuple[str, str]:
+    """Return the partition and the id of the run that the path names."""
+    thread_id = check_id("thread", call.params["thread_id"], "thread_id")
+    run_id = check_id("run", call.params["run_id"], "run_id")
+    return thread_partition(call.principal.tenant, thread_id), run_id
+
+
+def _run_reply(document: Document) -> Response:
+    run = run_of(document)
+    return reply(run, {"openai-poll-after-ms": str(_poll_after_ms(run))})
+
+
+def _poll_after_ms(run: dict[str, Any]) -> int:
+    """A.7.2: often in a run's first second, then more and more seldom."""
+    age = time.time() - run["created_at"]
+    return 50 if age < 2 else min(1000, 250 + int((age - 2) * 75))

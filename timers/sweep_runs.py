@@ -1,0 +1,38 @@
+"""Timer: wakes runs that sleep too long and closes those long past their expiry.
+
+Every minute in Azure, where an idle app should cost next to nothing; every 5 s in the local host.
+What a lost task hub, a lost nudge or a restart left behind goes on from here.
+"""
+
+import logging
+import time
+
+import azure.durable_functions as df
+import azure.functions as func
+
+import wiring
+from events.overdue import SLEEPS, tend
+from ports.documents import Documents
+from ports.task_hub import TaskHub
+
+logger = logging.getLogger("durable_assistants.sweeper")
+
+bp = df.Blueprint()
+
+EXPIRY_GRACE = 60.0  # seconds past its expiry that a run's own timer has before the sweeper closes it
+PAGE = 100
+
+
+@bp.timer_trigger(arg_name="timer", schedule="%SWEEPER_SCHEDULE%")
+@bp.generic_input_binding(arg_name="hub", type="durableClient", durableRequiresGrpc=True)
+async def sweep_runs(timer: func.TimerRequest, hub: str) -> None:
+    await sweep(wiring.documents(), wiring.task_hub(hub), now=time.time())
+
+
+async def sweep(documents: Documents, hub: TaskHub, *, now: float) -> None:
+    """See to every run that has been in its state for some seconds."""
+    unfinished = await documents.unfinished_runs(now - SLEEPS, limit=PAGE)
+    for found in unfinished:
+        closed = await tend(documents, hub, found.partition, found.document, now=now, grace=EXPIRY_GRACE)
+        if closed:
+            logger.info("run %s closed by the sweeper", found.document.id)

@@ -1,0 +1,36 @@
+"""Picks the adapters from the settings, once per process. Routes, activities and timers ask here;
+everything below them takes its ports as arguments."""
+
+from functools import cache
+
+from ports.documents import Documents
+from ports.language_model import LanguageModel
+from ports.task_hub import TaskHub
+from settings import Settings
+
+
+@cache
+def settings() -> Settings:
+    return Settings.from_environment()
+
+
+@cache
+def documents() -> Documents:
+    from adapters.sqlite import SqliteDocuments
+
+    return SqliteDocuments(settings().data_dir / "assistants.db")
+
+
+@cache
+def language_model() -> LanguageModel:
+    from adapters.openai_models import OpenAIModels
+
+    return OpenAIModels(settings())
+
+
+@cache
+def task_hub(configuration: str) -> TaskHub:
+    """`configuration` is the JSON text of a durableClient binding."""
+    from adapters.durable_task_hub import DurableTaskHub
+
+    return DurableTaskHub(configuration)
