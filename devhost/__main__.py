@@ -42,6 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (SetupError, PortTaken) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # before the host heeds signals
+        return 130
     return 0
 
 

@@ -9,16 +9,18 @@ import socket
 import sys
 import tempfile
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from devhost import frames
+from devhost import frames, local_model
 from devhost.crew import Crew, Worker, WorkersBroken
 from devhost.dispatch import Dispatcher
 from devhost.environment import Environment, SetupError, check_model_is_not_us, route_prefix
 from devhost.gate import Gate
+from devhost.local_model import LocalModel, LocalModelUnavailable
 from devhost.schedule import ScheduleError
 from devhost.task_hub import LocalTaskHub
 from devhost.ticks import Ticker
@@ -180,7 +182,18 @@ def _first(group: BaseExceptionGroup) -> BaseException:
 async def serve(options: Options, environment: Environment, listener: socket.socket) -> None:
     """Run the host. Raises SetupError."""
     check_model_is_not_us(environment.variables, options.host, listener.getsockname()[1])
-    with tempfile.TemporaryDirectory(prefix="devhost-", ignore_cleanup_errors=True) as run_folder:
-        # Where no model is named (environment.names_a_model), a local one starts here: it gives further
-        # variables for the workers, and a process to end after the host.
+    async with AsyncExitStack() as leaving:
+        run_folder = leaving.enter_context(tempfile.TemporaryDirectory(prefix="devhost-", ignore_cleanup_errors=True))
+        if not environment.names_a_model:
+            await _start_local_model(environment, leaving)
         await Host(options, environment, listener, Path(run_folder)).run()
+
+
+async def _start_local_model(environment: Environment, leaving: AsyncExitStack) -> None:
+    try:
+        model = await local_model.start(logger.info)
+    except local_model.LocalModelUnavailable as error:
+        logger.warning("%s", error)  # everything but runs works without
+        return
+    leaving.push_async_callback(model.stop)
+    environment.variables.update(model.environment)
