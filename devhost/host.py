@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from devhost.crew import Crew, Worker, WorkersBroken
 from devhost.dispatch import Dispatcher
 from devhost.environment import Environment, SetupError, check_model_is_not_us, route_prefix
 from devhost.gate import Gate
-from devhost.local_model import LocalModel, LocalModelUnavailable
 from devhost.schedule import ScheduleError
 from devhost.task_hub import LocalTaskHub
 from devhost.ticks import Ticker
@@ -137,7 +136,8 @@ class Host:
         try:
             self._ticker = Ticker(timers, self._environment.variables, lambda tick: self._dispatcher.add([tick]))
         except ScheduleError as error:
-            return self._fail(SetupError(str(error)))
+            self._fail(SetupError(str(error)))
+            return
         self._begin(self._ticker.run())
         port = self._listener.getsockname()[1]
         prefix = route_prefix(self._options.app)
