@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+import subprocess
 import sys
 import time
 from collections import deque
@@ -17,6 +18,8 @@ CHECK_EVERY = 0.5  # seconds
 START_UP = 10.0  # seconds more until a new worker can give its first
 CRASHES, CRASH_WINDOW = 5, 30.0  # this many deaths in so many seconds, with no worker ever ready, are a loop
 PAUSE_AFTER_CRASH = 0.5  # seconds, after a worker that died before it was ready
+
+_NEW_GROUP: int = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # Windows
 
 logger = logging.getLogger("devhost.crew")
 
@@ -152,16 +155,14 @@ class Crew:
         if sys.platform != "win32":
             arguments += ["--socket", str(self._run_folder / f"worker-{number}.sock")]
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "devhost.worker",
-            *arguments,
+            *(sys.executable, "-m", "devhost.worker", *arguments),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=self._environment,
             cwd=self._app,
-            # Its own session (on Windows its own group): Ctrl-C in the terminal is for the host alone.
-            **({"creationflags": 0x200} if sys.platform == "win32" else {"start_new_session": True}),
+            # Ctrl-C in the terminal is for the host alone.
+            start_new_session=sys.platform != "win32",
+            creationflags=_NEW_GROUP,
         )
         self._processes[process] = asyncio.create_task(self._reap(process))
         return process

@@ -98,7 +98,7 @@ def _kept_api_key(folder: Path) -> str:
         if path.exists() and (kept := path.read_text().strip()):
             return kept
         key = secrets.token_urlsafe(32)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(key + "\n")
     except OSError as error:
         raise SetupError(f"The API key cannot be kept in {path}: {error.strerror}.") from None

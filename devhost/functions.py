@@ -110,13 +110,14 @@ def _index(folder: Path) -> list[Function]:
         importlib.import_module("function_app")
         handle_event.load_function_metadata(str(folder), "devhost")
     # Whatever the app's modules raise while they are imported ends here, as one line.
-    except BaseException as error:  # noqa: BLE001
+    except BaseException as error:
         raise AppBroken(_one_line(error, folder)) from error
     return [_function(metadata) for metadata in handle_event._metadata_result or []]
 
 
 def _function(metadata: Any) -> Function:
-    info: Any = handle_event._functions.get_function(metadata.function_id)
+    registry: Any = handle_event._functions
+    info = registry.get_function(metadata.function_id)
     bindings = [json.loads(raw) for raw in metadata.raw_bindings]
     trigger = next(binding for binding in bindings if binding["type"].endswith("Trigger"))
     clients = [binding["name"] for binding in bindings if binding["type"] == "durableClient"]

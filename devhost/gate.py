@@ -11,9 +11,7 @@ from typing import cast
 
 PATIENCE = 10.0  # seconds that a connection waits for a worker
 
-_UNAVAILABLE = (
-    b'{"error":{"message":"No worker is ready. Try again.","type":"server_error","param":null,"code":null}}'
-)
+_UNAVAILABLE = b'{"error":{"message":"No worker is ready. Try again.","type":"server_error","param":null,"code":null}}'
 _NO_WORKER = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
     b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(_UNAVAILABLE), _UNAVAILABLE)
@@ -29,10 +27,9 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
-        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows shares a port with whoever asks for reuse
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        else:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Windows takes "reuse" for leave to share the port with somebody else.
+        exclusive = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
+        listener.setsockopt(socket.SOL_SOCKET, exclusive or socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(1024)
     except OSError as error:
@@ -147,10 +144,11 @@ class Client(Side):
         self._gate.receive(self)
 
     def data_received(self, data: bytes) -> None:
-        if self.other or not self.transport:
-            return super().data_received(data)
-        self._early.append(data)
-        self.transport.pause_reading()
+        if self.other:
+            super().data_received(data)
+        elif self.transport:
+            self._early.append(data)
+            self.transport.pause_reading()
 
     def eof_received(self) -> bool:
         if self.other:
@@ -188,7 +186,8 @@ class Half(Side):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        assert self.transport and isinstance(self.other, Client)
+        assert self.transport
+        assert isinstance(self.other, Client)
         if self.other.gone:
             self.transport.abort()
         else:

@@ -41,10 +41,12 @@ class HttpApp:
         if int(headers.get(b"content-length", b"0")) > self._body_limit:
             if headers.get(b"expect", b"").lower() != b"100-continue":
                 await body.drain()
-            return await answer.refuse_body(self._body_limit)
+            await answer.refuse_body(self._body_limit)
+            return
         match = self._router.find(scope["method"], scope["raw_path"].decode("latin-1"))
         if match is None:
-            return await answer.error(404, f"Unknown path: {scope['method']} {scope['path'][:200]}")
+            await answer.error(404, f"Unknown path: {scope['method']} {scope['path'][:200]}")
+            return
         scope["path_params"] = match.params
         try:
             response = await self._app.request(match.target, self._request_type(scope, body.receive))

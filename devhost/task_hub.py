@@ -19,7 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, override
 
 import grpc
 from durabletask.internal import helpers
@@ -71,6 +71,7 @@ class LocalTaskHub(InMemoryOrchestrationBackend):
         self._server = server
         return address
 
+    @override
     def StartInstance(self, request: pb.CreateInstanceRequest, context: grpc.ServicerContext) -> Any:
         if _too_large(request.input.value):
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, _TOO_LARGE.format("The orchestration's input"))
@@ -81,14 +82,17 @@ class LocalTaskHub(InMemoryOrchestrationBackend):
             self._begin_execution(response.instanceId)
         return response
 
+    @override
     def RaiseEvent(self, request: pb.RaiseEventRequest, context: grpc.ServicerContext) -> Any:
         if _too_large(request.input.value):
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, _TOO_LARGE.format("The event"))
         return super().RaiseEvent(request, context)
 
+    @override
     def GetWorkItems(self, request: pb.GetWorkItemsRequest, context: grpc.ServicerContext) -> Any:
         context.abort(grpc.StatusCode.UNIMPLEMENTED, "The local host hands out its work itself.")
 
+    @override
     def SignalEntity(self, request: pb.SignalEntityRequest, context: grpc.ServicerContext) -> Any:
         context.abort(grpc.StatusCode.UNIMPLEMENTED, "The local host has no entities.")
 
@@ -144,16 +148,19 @@ class LocalTaskHub(InMemoryOrchestrationBackend):
 
     # What the backend calls
 
+    @override
     def _enqueue_orchestration(self, instance_id: str) -> None:
         super()._enqueue_orchestration(instance_id)
         self._on_work()
 
+    @override
     def _create_instance_internal(
         self, instance_id: str, name: str, encoded_input: str | None = None, version: str | None = None
     ) -> None:
         super()._create_instance_internal(instance_id, name, encoded_input, version)
         self._begin_execution(instance_id)
 
+    @override
     def _process_schedule_task_action(self, instance: OrchestrationInstance, action: pb.OrchestratorAction) -> None:
         if _too_large(action.scheduleTask.input.value):
             raise ValueError(_TOO_LARGE.format(f"The input of {action.scheduleTask.name}"))
@@ -165,20 +172,24 @@ class LocalTaskHub(InMemoryOrchestrationBackend):
         )
         self._on_work()
 
+    @override
     def _process_create_timer_action(self, instance: OrchestrationInstance, action: pb.OrchestratorAction) -> None:
         due = action.createTimer.fireAt.ToDatetime(tzinfo=UTC)
         instance.history.append(helpers.new_timer_created_event(action.id, due))
         self._timers.add(due, instance.instance_id, self._executions[instance.instance_id], action.id)
         self._on_work()
 
+    @override
     def _process_send_entity_message_action(
         self, instance: OrchestrationInstance, action: pb.OrchestratorAction
     ) -> None:
         raise NotImplementedError("The local host has no entities.")
 
+    @override
     def _watch_sub_orchestration(self, parent_instance_id: str, sub_instance_id: str, task_id: int) -> None:
         self._parents[sub_instance_id] = (parent_instance_id, self._executions[parent_instance_id], task_id)
 
+    @override
     def _wait_for_state(
         self, instance_id: str, predicate: Callable[[OrchestrationInstance], bool], timeout: float | None
     ) -> OrchestrationInstance | None:
@@ -237,9 +248,7 @@ class LocalTaskHub(InMemoryOrchestrationBackend):
             events.insert(0, helpers.new_orchestrator_started_event(datetime.now(UTC)))
         instance.dispatched_events = events
         self._orchestration_in_flight.add(instance.instance_id)
-        request = pb.OrchestratorRequest(
-            instanceId=instance.instance_id, pastEvents=instance.history, newEvents=events
-        )
+        request = pb.OrchestratorRequest(instanceId=instance.instance_id, pastEvents=instance.history, newEvents=events)
         return Work(
             "orchestration",
             instance.name,

@@ -33,12 +33,15 @@ class Ticker:
         self._running.discard(tick.name)
 
     async def _run_one(self, name: str, schedule: Schedule) -> None:
+        due = schedule.next_after(datetime.now(UTC))
         while True:
-            due = schedule.next_after(datetime.now(UTC))
-            # Short sleeps: a laptop that slept meanwhile does not owe us the rest of a long one.
-            while (left := (due - datetime.now(UTC)).total_seconds()) > 0:
+            left = (due - datetime.now(UTC)).total_seconds()
+            if left > 0:
+                # Short sleeps: a laptop that slept meanwhile does not owe us the rest of a long one.
                 await asyncio.sleep(min(left, 60.0))
+                continue
             self._tick(name)
+            due = schedule.next_after(datetime.now(UTC))
 
     def _tick(self, name: str) -> None:
         if name not in self._running:

@@ -51,12 +51,12 @@ class Host:
             except OSError:
                 self._leave()
 
-    def start(self, on_frame: Callable[[frames.Frame], None]) -> None:
+    def start(self, on_frame: Callable[[frames.Frame], object]) -> None:
         """Listen and show signs of life, in threads of their own: the app may keep the event loop busy."""
         threading.Thread(target=self._listen, args=[on_frame], daemon=True).start()
         threading.Thread(target=self._beat, daemon=True).start()
 
-    def _listen(self, on_frame: Callable[[frames.Frame], None]) -> None:
+    def _listen(self, on_frame: Callable[[frames.Frame], object]) -> None:
         while frame := frames.read(self._incoming):
             on_frame(frame)
         # The host is gone, or has replaced this worker. Nothing done from here on would count.
@@ -115,9 +115,7 @@ async def run(host: Host, options: argparse.Namespace) -> None:
         {"name": f.name, "schedule": f.trigger["schedule"], "at_start": bool(f.trigger.get("runOnStartup"))}
         for f in app.timers
     ]
-    server = Server(
-        _server_config(app, options), lambda address: host.send({"ready": address, "timers": timers})
-    )
+    server = Server(_server_config(app, options), lambda address: host.send({"ready": address, "timers": timers}))
     serving = asyncio.create_task(server.serve())
     await stop.wait()
     server.should_exit = True
@@ -159,14 +157,15 @@ def main() -> None:
     def leave(code: int = 0) -> None:
         if options.socket:
             with suppress(OSError):  # the host may have cleared it away
-                os.unlink(options.socket)
+                Path(options.socket).unlink()
         os._exit(code)
 
     # Frames keep the pipes to themselves; what the app prints goes to standard error.
     incoming = os.fdopen(os.dup(0), "rb")
     outgoing = os.dup(1)
     os.dup2(2, 1)
-    with open(os.devnull, "rb") as nothing:
+    sys.stdout.reconfigure(line_buffering=True)  # pyright: ignore[reportAttributeAccessIssue]
+    with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     host = Host(incoming, outgoing, leave)
     try:
