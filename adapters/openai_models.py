@@ -20,7 +20,7 @@ from adapters.openai_errors import error_in_stream, error_of, refuses
 from ports.language_model import ChatRequest, ModelRefused, ModelUnavailable, Piece
 from settings import Settings
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("durable_assistants.model")
 
 CONNECT_TIMEOUT = 5.0  # seconds
 SILENCE_TIMEOUT = 60.0  # seconds without a byte

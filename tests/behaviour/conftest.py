@@ -1,0 +1,116 @@
+"""Tests through HTTP: one service and one scripted model for all tests of a process.
+
+Tests run at the same time against the same service, so each has a model name of its own (`model`)
+whose script nobody else plays, and touches only threads and assistants that it made. What kills,
+freezes or configures a service starts its own with `start_service`.
+"""
+
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+import pytest
+from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
+
+from tests.scripted_model import Script, ScriptedModel
+from tests.service import Service
+
+
+@pytest.fixture(scope="session")
+def scripted_model() -> Iterator[ScriptedModel]:
+    with ScriptedModel() as model:
+        yield model
+
+
+@pytest.fixture(scope="session")
+def shared_service(scripted_model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with Service(tmp_path_factory.mktemp("service"), model=scripted_model, workers=2) as service:
+        yield service
+
+
+@pytest.fixture
+def service(shared_service: Service) -> Iterator[Service]:
+    """The shared service; its log of a failed test is shown with the test."""
+    began_at = shared_service.log_path.stat().st_size
+    yield shared_service
+    sys.stderr.write(shared_service.log(after=began_at))
+
+
+class StartService(Protocol):
+    def __call__(
+        self, *, workers: int = 1, settings: Mapping[str, str] | None = None, model: ScriptedModel | None = None
+    ) -> Service: ...
+
+
+@pytest.fixture
+def start_service(scripted_model: ScriptedModel, tmp_path: Path) -> Iterator[StartService]:
+    """Start services of the test's own; they end with it. `settings` are environment variables."""
+    with ExitStack() as running:
+        started: list[Service] = []
+
+        def start(
+            *, workers: int = 1, settings: Mapping[str, str] | None = None, model: ScriptedModel | None = None
+        ) -> Service:
+            folder = tmp_path / f"service-{len(started)}"
+            folder.mkdir()
+            service = Service(folder, model=model or scripted_model, workers=workers, settings=settings)
+            started.append(service)
+            return running.enter_context(service)
+
+        yield start
+        for service in started:
+            sys.stderr.write(service.log())
+
+
+@pytest.fixture
+def model(scripted_model: ScriptedModel) -> Script:
+    """This test's model: an assistant that names `model.name` gets what the test scripted."""
+    return scripted_model.for_test()
+
+
+@pytest.fixture
+def openai_client(service: Service) -> Iterator[OpenAI]:
+    with service.openai() as client:
+        yield client
+
+
+@pytest.fixture
+def azure_client(service: Service) -> Iterator[AzureOpenAI]:
+    with service.azure() as client:
+        yield client
+
+
+@pytest.fixture(params=["openai", "azure"])
+def client(request: pytest.FixtureRequest) -> OpenAI:
+    """Both official clients, one after the other."""
+    return request.getfixturevalue(f"{request.param}_client")
+
+
+@pytest.fixture
+async def async_openai_client(service: Service) -> AsyncIterator[AsyncOpenAI]:
+    async with service.async_openai() as client:
+        yield client
+
+
+@pytest.fixture
+async def async_azure_client(service: Service) -> AsyncIterator[AsyncAzureOpenAI]:
+    async with service.async_azure() as client:
+        yield client
+
+
+@pytest.fixture(params=["openai", "azure"])
+async def async_client(request: pytest.FixtureRequest) -> AsyncIterator[AsyncOpenAI]:
+    """Both official asynchronous clients, one after the other."""
+    service: Service = request.getfixturevalue("service")
+    async with service.async_openai() if request.param == "openai" else service.async_azure() as client:
+        yield client
+
+
+@pytest.fixture
+def http(service: Service) -> Iterator[httpx.Client]:
+    """A bare HTTP client with the key; paths begin after `/openai/v1`."""
+    with service.http() as client:
+        yield client
