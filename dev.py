@@ -160,7 +160,8 @@ def ensure_venv() -> None:
     """Make .venv unless it is there. What is stamped was checked when it was made: no process is started for it."""
     if venv_python().exists() and (read_stamps() or venv_works()):
         return
-    base = find_python(candidates(os.environ))
+    # Not its own: that one is about to be replaced.
+    base = find_python(command for command in candidates(os.environ) if Path(command[0]).parent.parent != VENV)
     name = ".".join(map(str, base.version))
     if base.version[:2] > WANTED:
         say(f"Python {name} is newer than the tested 3.13; if something fails, install 3.13 and set PYTHON to it.")
@@ -184,8 +185,6 @@ def find_python(commands: Iterable[Sequence[str]]) -> Interpreter:
     usable: list[Interpreter] = []
     crippled: list[Interpreter] = []
     for command in commands:
-        if Path(command[0]).parent.parent == VENV:  # about to be replaced
-            continue
         found = probe_python(command)
         if found is None or found.version[:2] < WANTED:
             continue
