@@ -48,6 +48,8 @@ class OpenAIModels:
         try:
             async with aclosing(_chunks(response)) as chunks:
                 async for chunk in chunks:
+                    if error := chunk.get("error"):
+                        raise error_in_stream(self._without_key(error), model=request.model)
                     for piece in answer.add(chunk):
                         yield piece
             yield answer.ending()
@@ -118,7 +120,10 @@ class OpenAIModels:
 
 
 async def _chunks(response: AsyncStream[object]) -> AsyncGenerator[dict[str, Any]]:
-    if response.response.headers.get("content-type", "").startswith("application/json"):
+    content_type = response.response.headers.get("content-type", "")
+    if content_type.startswith("text/html"):
+        raise ModelRefused("server_error", "The model endpoint answered with a web page. Check MODEL_BASE_URL.")
+    if content_type.startswith("application/json"):
         # The endpoint ignored `stream` and answered in one go.
         yield json.loads(await response.response.aread())
         return

@@ -236,6 +236,18 @@ async def test_an_endpoint_that_ignores_stream_still_answers(models: OpenAIModel
     ]
 
 
+async def test_an_error_with_a_status_of_success_is_an_error(models: OpenAIModels, script: Script) -> None:
+    script.will_fail(201, {"error": {"message": "Slow down", "code": 429}})
+    with pytest.raises(ModelThrottled):
+        await pieces_of(models, asking(script))
+
+
+async def test_a_web_page_is_a_wrong_address(models: OpenAIModels, script: Script) -> None:
+    script.will_fail(201, "<html>Welcome</html>", {"content-type": "text/html"})
+    error = await refusal(models, asking(script))
+    assert "MODEL_BASE_URL" in error.message
+
+
 async def test_throttling_tells_how_long_to_wait(models: OpenAIModels, script: Script) -> None:
     error = {"error": {"message": "Slow down.", "code": "rate_limit_exceeded"}}
     script.will_fail(429, error, {"retry-after": "7"})
