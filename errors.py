@@ -6,6 +6,7 @@
   - NotFound           the id or the path names nothing this caller can see (404)
   - MethodNotAllowed   the path exists, the method does not (405)
   - TooLarge           a body beyond the limit (413)
+  - RangeNotSatisfiable  nothing of a file lies in the range that was asked for (416)
   - StoreUnavailable   a store throttled, timed out or is away; the same call may work later (503)
 * Conflict             a lost race in a store: re-read and decide again. Never reaches a client.
 
@@ -45,6 +46,14 @@ class MethodNotAllowed(ServiceError):
 
 class TooLarge(ServiceError):
     pass
+
+
+class RangeNotSatisfiable(ServiceError):
+    """`size` is the file's, in bytes."""
+
+    def __init__(self, message: str, *, size: int) -> None:
+        super().__init__(message)
+        self.size = size
 
 
 class StoreUnavailable(ServiceError):

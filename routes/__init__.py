@@ -1,1 +1,14 @@
 """The HTTP edge: a module per resource, a function per operation."""
+
+from routes import addressing, assistants, health, messages, run_events, run_steps, runs, threads
+
+blueprints = (
+    assistants.bp,
+    threads.bp,
+    messages.bp,
+    runs.bp,
+    run_steps.bp,
+    run_events.bp,
+    health.bp,
+    addressing.bp,
+)

@@ -18,6 +18,7 @@ from errors import (
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
+    RangeNotSatisfiable,
     ServiceError,
     StoreUnavailable,
     TooLarge,
@@ -41,18 +42,23 @@ FAILURES: dict[type[ServiceError], Failure] = {
     NotFound: Failure(404, "invalid_request_error"),
     MethodNotAllowed: Failure(405, "invalid_request_error"),
     TooLarge: Failure(413, "invalid_request_error"),
+    RangeNotSatisfiable: Failure(416, "invalid_request_error"),
     StoreUnavailable: Failure(503, "server_error"),
 }
 
 _API_VERSION = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])(-preview)?|v1|preview")
 
 
-async def edge(request: Request, act: Act, *, name: str) -> Response:
-    """Identify the caller, let `act` answer, and turn whatever it raises into the API's error body (E.11, J)."""
+async def edge(request: Request, act: Act, *, name: str, needs_key: bool = True) -> Response:
+    """Identify the caller, let `act` answer, and turn whatever it raises into the API's error body (E.11, J).
+
+    `name` is what the log calls it.
+    """
     began = time.perf_counter()
     request_id = secrets.token_hex(16)
     try:
-        principal = principal_of(request.headers, wiring.settings().assistants_api_key)
+        key = wiring.settings().assistants_api_key
+        principal = principal_of(request.headers, key) if needs_key else Principal()
         check_api_version(request)
         response = await act(principal)
     except ServiceError as error:
@@ -83,6 +89,8 @@ def resource_not_found() -> NotFound:
 def _failed(error: ServiceError) -> Response:
     failure = FAILURES[type(error)]
     response = _failure(failure, error.message, param=error.param, code=error.code)
+    if isinstance(error, RangeNotSatisfiable):
+        response.headers["content-range"] = f"bytes */{error.size}"
     if isinstance(error, StoreUnavailable):
         response.headers["retry-after"] = str(math.ceil(error.retry_after))
         response.headers["retry-after-ms"] = str(math.ceil(error.retry_after * 1000))

@@ -39,21 +39,24 @@ Handler = Callable[[Call], Awaitable[Response]]
 @dataclass(frozen=True, slots=True)
 class Operation:
     method: str
-    route: str
+    segments: tuple[str, ...]  # of the route: words, and {parameters}
     handler: Handler
 
 
 OPERATIONS: list[Operation] = []
 
 
-def operation(bp: df.Blueprint, method: str, route: str) -> Callable[[Handler], Handler]:
+def operation(bp: df.Blueprint, method: str, route: str, *, needs_key: bool = True) -> Callable[[Handler], Handler]:
     """Enter the handler into the table, and register a function that is named like it."""
 
     def register(handler: Handler) -> Handler:
-        OPERATIONS.append(Operation(method, route, handler))
+        OPERATIONS.append(Operation(method, tuple(route.split("/")), handler))
 
         async def function(req: Request, hub: str) -> Response:
-            return await serve(handler, req, req.path_params, hub)
+            async def act(principal: Principal) -> Response:
+                return await handler(call_of(req, req.path_params, principal, hub))
+
+            return await edge(req, act, name=handler.__name__, needs_key=needs_key)
 
         http_function(bp, route, [method], handler.__name__, function)
         return handler
@@ -69,17 +72,9 @@ def http_function(
     function: Callable[[Request, str], Awaitable[Response]],
 ) -> None:
     """Register the function, with the settings of the durable client as its `hub`."""
-    function.__name__ = function.__qualname__ = name
     # The client's settings only: one client is made of them per process and kept (wiring).
     bound = bp.generic_input_binding(arg_name="hub", type="durableClient", durableRequiresGrpc=True)(function)
     bp.function_name(name)(bp.route(route=route, methods=methods)(bound))
-
-
-async def serve(handler: Handler, request: Request, params: Mapping[str, str], hub: str) -> Response:
-    async def act(principal: Principal) -> Response:
-        return await handler(call_of(request, params, principal, hub))
-
-    return await edge(request, act, name=handler.__name__)
 
 
 def call_of(request: Request, params: Mapping[str, str], principal: Principal, hub: str) -> Call:

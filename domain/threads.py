@@ -1,0 +1,103 @@
+"""Thread documents, and how messages enter a thread. Pure: what to write, not the writing of it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from domain.sizes import check_message_size
+from ids import new_id
+from ports.documents import Create, Document
+from schemas.message import CreateMessage
+from schemas.thread import CreateThread, ModifyThread
+from schemas.tool_resources import changed_resources, stored_resources
+
+Resource = dict[str, Any]
+
+TOMBSTONE_TTL = 3600  # seconds for which a listing may still point at what was deleted (D.9)
+
+
+def new_thread_document(thread_id: str, body: CreateThread, now: int) -> Document:
+    """Return the thread without its messages: `message_documents` makes those."""
+    thread = {
+        "id": thread_id,
+        "object": "thread",
+        "created_at": now,
+        "metadata": body.metadata or {},
+        "tool_resources": stored_resources(body.tool_resources),
+    }
+    return Document(thread_id, "thread", {"resource": thread, "active_run_id": None, "next_seq": 1})
+
+
+def thread_entry(thread: Resource, created_ms: int) -> Document:
+    """Return what the list of threads shows of the thread; it lives in the partition of that list."""
+    return Document(
+        entry_id(thread["id"]),
+        "thread_entry",
+        {"resource": thread},
+        sort=f"{created_ms:013}-{thread['id']}",
+        terms=metadata_terms(thread["metadata"]),
+    )
+
+
+def entry_id(thread_id: str) -> str:
+    return f"{thread_id}.entry"
+
+
+def metadata_terms(metadata: dict[str, str]) -> dict[str, str]:
+    """Return the terms by which the list of threads is filtered (B.2.1)."""
+    return {f"metadata.{key}": value for key, value in metadata.items()}
+
+
+def modified_thread(thread: Resource, body: ModifyThread) -> Resource:
+    modified = dict(thread)
+    if body.given("metadata"):
+        modified["metadata"] = body.metadata or {}
+    if body.given("tool_resources"):
+        modified["tool_resources"] = changed_resources(thread["tool_resources"], body.tool_resources)
+    return modified
+
+
+def message_documents(
+    thread: Document, messages: Sequence[CreateMessage], now: int, *, param: str = "messages"
+) -> tuple[list[Create], int]:
+    """Return the messages in the given order, and the thread's `next_seq` after them.
+
+    Raises InvalidRequest if they are too large to be stored; `param` names them in it.
+    """
+    first = thread.body["next_seq"]
+    created: list[Create] = []
+    for seq, message in enumerate(messages, first):
+        resource = new_message(thread.id, message, now)
+        created.append(Create(Document(resource["id"], "message", {"resource": resource}, sort=f"{seq:012}")))
+    check_message_size([create.document.body for create in created], param)
+    return created, first + len(created)
+
+
+def new_message(thread_id: str, message: CreateMessage, now: int) -> Resource:
+    """Return a message that a client adds: it is complete from the start (C.3.1)."""
+    return {
+        "id": new_id("message"),
+        "object": "thread.message",
+        "created_at": now,
+        "assistant_id": None,
+        "thread_id": thread_id,
+        "run_id": None,
+        "status": "completed",
+        "incomplete_details": None,
+        "incomplete_at": None,
+        "completed_at": now,
+        "role": message.role,
+        "content": message.stored_content(),
+        "attachments": message.stored_attachments(),
+        "metadata": message.metadata or {},
+    }
+
+
+def tombstone(deleted: Document) -> Document:
+    """Return what keeps the place of a deleted document in listings under way (D.9)."""
+    return Document(
+        tombstone_id(deleted.id), "tombstone", {"sort": deleted.sort, "kind": deleted.kind}, ttl=TOMBSTONE_TTL
+    )
+
+
+def tombstone_id(document_id: str) -> str:
+    return f"{document_id}.deleted"

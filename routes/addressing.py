@@ -1,0 +1,93 @@
+"""Other ways to the same operations: the base URLs of clients that were made for other hosts (A.1).
+
+The Functions host takes the first matching route in the alphabetical order of the functions' names,
+so the fallback is named to come last. A function cannot call another one: these look up the plain
+handlers in the table of operations.
+"""
+
+import azure.durable_functions as df
+from azurefunctions.extensions.http.fastapi import Request, Response
+
+from access.principals import Principal
+from errors import MethodNotAllowed, NotFound
+from routes.edge import edge, resource_not_found
+from routes.operation import OPERATIONS, Handler, Operation, call_of, http_function
+
+bp = df.Blueprint()
+
+ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
+ALIASES = {
+    "v1_alias": "v1/{*path}",
+    "deployments_alias": "deployments/{deployment}/{*path}",
+    "zz_fallback": "{*path}",
+}
+
+# Parts of the hosted API that this service is going to offer.
+NOT_YET = ("chat/completions", "embeddings", "models", "files", "uploads", "vector_stores")
+
+
+def resolve(method: str, path: str) -> tuple[Handler, dict[str, str]]:
+    """Return the operation and its path parameters.
+
+    Forgives doubled and trailing slashes and the case of the path's words (A.1.5). Raises NotFound,
+    MethodNotAllowed.
+    """
+    segments = _without_base([segment for segment in path.split("/") if segment])
+    there = [operation for operation in OPERATIONS if _matches(operation, segments)]
+    if not there:
+        raise _unknown(segments)
+    allowed = [operation for operation in there if operation.method == method]
+    if not allowed:
+        raise MethodNotAllowed(f"Not allowed to {method} on /{'/'.join(segments)}.", code="method_not_supported")
+    # threads/runs is the word's operation, not that of a thread called runs.
+    best = min(allowed, key=lambda operation: sum(map(_is_parameter, operation.segments)))
+    return best.handler, _parameters(best, segments)
+
+
+def _without_base(segments: list[str]) -> list[str]:
+    match [segment.lower() for segment in segments[:2]]:
+        case ["v1", *_]:
+            return segments[1:]
+        case ["deployments", _]:
+            return segments[2:]
+        case _:
+            return segments
+
+
+def _unknown(segments: list[str]) -> NotFound:
+    path = "/".join(segments).lower()
+    for later in NOT_YET:
+        if path == later or path.startswith(f"{later}/"):
+            return NotFound(f"'{later}' is not available on this service yet. It comes in a later version.")
+    return resource_not_found()
+
+
+def _matches(operation: Operation, segments: list[str]) -> bool:
+    return len(operation.segments) == len(segments) and all(
+        _is_parameter(word) or word == segment.lower()
+        for word, segment in zip(operation.segments, segments, strict=True)
+    )
+
+
+def _parameters(operation: Operation, segments: list[str]) -> dict[str, str]:
+    pairs = zip(operation.segments, segments, strict=True)
+    return {word.strip("{}"): segment for word, segment in pairs if _is_parameter(word)}
+
+
+def _is_parameter(word: str) -> bool:
+    return word.startswith("{")
+
+
+async def answer(req: Request, hub: str) -> Response:
+    """Answer under another base URL, or an unknown path."""
+    path = req.path_params.get("path") or ""
+
+    async def act(principal: Principal) -> Response:
+        handler, params = resolve(req.method, path)
+        return await handler(call_of(req, params, principal, hub))
+
+    return await edge(req, act, name=f"{req.method} {path}")
+
+
+for name, route in ALIASES.items():
+    http_function(bp, route, ALL_METHODS, name, answer)
