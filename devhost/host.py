@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from devhost.crew import Crew, Worker, WorkersBroken
 from devhost.dispatch import Dispatcher
 from devhost.environment import Environment, SetupError, check_model_is_not_us, route_prefix
 from devhost.gate import Gate
+from devhost.run_folder import run_folder
 from devhost.schedule import ScheduleError
 from devhost.task_hub import LocalTaskHub
 from devhost.ticks import Ticker
@@ -41,7 +41,7 @@ class Options:
 class Host:
     """Implements crew.Events."""
 
-    def __init__(self, options: Options, environment: Environment, listener: socket.socket, run_folder: Path) -> None:
+    def __init__(self, options: Options, environment: Environment, listener: socket.socket, folder: Path) -> None:
         self._options = options
         self._environment = environment
         self._listener = listener
@@ -51,10 +51,8 @@ class Host:
         self._hub = LocalTaskHub(self._note_work)
         self._dispatcher = Dispatcher(self._complete)
         self._gate = Gate()
-        client = {"taskHubName": "local", "rpcBaseUrl": self._hub.serve(run_folder)}
-        self._crew = Crew(
-            options.workers, options.app, run_folder, json.dumps(client), environment.variables, events=self
-        )
+        client = {"taskHubName": "local", "rpcBaseUrl": self._hub.serve(folder)}
+        self._crew = Crew(options.workers, options.app, folder, json.dumps(client), environment.variables, events=self)
         self._ticker: Ticker | None = None
         self._ready: set[Worker] = set()
         self._stop = asyncio.Event()
@@ -90,11 +88,12 @@ class Host:
                 os._exit(1)
             self._loop.call_soon_threadsafe(self._stop.set)
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if sys.platform == "win32":
+        if sys.platform == "win32":
+            for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, heed)
-            else:
-                self._loop.add_signal_handler(number, heed)
+            return
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self._loop.add_signal_handler(number, heed)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a part of the host in the background; its failure is the host's."""
@@ -183,10 +182,10 @@ async def serve(options: Options, environment: Environment, listener: socket.soc
     """Run the host. Raises SetupError."""
     check_model_is_not_us(environment.variables, options.host, listener.getsockname()[1])
     async with AsyncExitStack() as leaving:
-        run_folder = leaving.enter_context(tempfile.TemporaryDirectory(prefix="devhost-", ignore_cleanup_errors=True))
+        folder = leaving.enter_context(run_folder())
         if not environment.names_a_model:
             await _start_local_model(environment, leaving)
-        await Host(options, environment, listener, Path(run_folder)).run()
+        await Host(options, environment, listener, folder).run()
 
 
 async def _start_local_model(environment: Environment, leaving: AsyncExitStack) -> None:

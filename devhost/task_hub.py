@@ -29,14 +29,22 @@ from durabletask.testing.in_memory_backend import (
     InMemoryOrchestrationBackend,
     OrchestrationInstance,
 )
-from google.protobuf import timestamp_pb2
 
+from devhost.history import activity_event, orchestrator_response, sub_orchestration_event, too_large, why_too_large
 from devhost.timer_heap import TimerHeap
 from devhost.work import Failure, Work
 
-MAX_PAYLOAD = 1024 * 1024  # bytes of UTF-8
-
 logger = logging.getLogger("devhost.task_hub")
+
+
+class _InProcess:
+    """Stands in for the gRPC context where the host calls the backend itself."""
+
+    def abort(self, code: grpc.StatusCode, details: str) -> None:
+        raise RuntimeError(details)
+
+
+_IN_PROCESS: Any = _InProcess()
 
 
 class LocalTaskHub(InMemoryOrchestrationBackend):
@@ -73,8 +81,8 @@ class LocalTaskHub(InMemoryOrchestrationBackend):
 
     @override
     def StartInstance(self, request: pb.CreateInstanceRequest, context: grpc.ServicerContext) -> Any:
-        if _too_large(request.input.value):
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, _TOO_LARGE.format("The orchestration's input"))
+        if too_large(request.input.value):
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, why_too_large("The orchestration's input"))
         if request.HasField("scheduledStartTimestamp"):
             context.abort(grpc.StatusCode.UNIMPLEMENTED, "The local host starts orchestrations at once only.")
         with self._lock:
@@ -84,8 +92,8 @@ class LocalTaskHub(InMemoryOrchestrationBackend):
 
     @override
     def RaiseEvent(self, request: pb.RaiseEventRequest, context: grpc.ServicerContext) -> Any:
-        if _too_large(request.input.value):
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, _TOO_LARGE.format("The event"))
+        if too_large(request.input.value):
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, why_too_large("The event"))
         return super().RaiseEvent(request, context)
 
     @override
@@ -118,7 +126,7 @@ class LocalTaskHub(InMemoryOrchestrationBackend):
             instance = self._current(work.instance_id, work.execution)
             if instance is None or str(instance.completion_token) != work.token:
                 return
-            response = self._response(work, reply)
+            response = orchestrator_response(work, reply)
             response.completionToken = work.token
             self.CompleteOrchestratorTask(response, _IN_PROCESS)
             if self._is_terminal_status(instance.status):
@@ -128,15 +136,7 @@ class LocalTaskHub(InMemoryOrchestrationBackend):
 
     def complete_activity(self, work: Work, reply: str | Failure) -> None:
         """Take an activity's result (JSON text), or its failure."""
-        if isinstance(reply, str) and _too_large(reply):
-            reply = Failure(_TOO_LARGE.format(f"The result of {work.name}"))
-        if isinstance(reply, str):
-            result = pb.TaskCompletedEvent(taskScheduledId=work.task_id, result=helpers.get_string_value(reply))
-            event = _event(taskCompleted=result)
-        else:
-            failed = pb.TaskFailedEvent(taskScheduledId=work.task_id, failureDetails=_details(reply))
-            event = _event(taskFailed=failed)
-        self._deliver(work.instance_id, work.execution, event)
+        self._deliver(work.instance_id, work.execution, activity_event(work, reply))
 
     def fire_timers(self, now: datetime) -> datetime | None:
         """Deliver every timer that is due; return when the next one is."""
@@ -162,8 +162,8 @@ class LocalTaskHub(InMemoryOrchestrationBackend):
 
     @override
     def _process_schedule_task_action(self, instance: OrchestrationInstance, action: pb.OrchestratorAction) -> None:
-        if _too_large(action.scheduleTask.input.value):
-            raise ValueError(_TOO_LARGE.format(f"The input of {action.scheduleTask.name}"))
+        if too_large(action.scheduleTask.input.value):
+            raise ValueError(why_too_large(f"The input of {action.scheduleTask.name}"))
         super()._process_schedule_task_action(instance, action)
         item = self._activity_queue.pop()
         execution = self._executions[instance.instance_id]
@@ -233,12 +233,7 @@ class LocalTaskHub(InMemoryOrchestrationBackend):
         if parent is None:
             return
         parent_id, execution, task_id = parent
-        if instance.status == pb.ORCHESTRATION_STATUS_COMPLETED:
-            event = helpers.new_sub_orchestration_completed_event(task_id, instance.output)
-        else:
-            text = instance.failure_details.errorMessage if instance.failure_details else "It was terminated."
-            event = helpers.new_sub_orchestration_failed_event(task_id, Exception(text))
-        self._deliver(parent_id, execution, event)
+        self._deliver(parent_id, execution, sub_orchestration_event(instance, task_id))
 
     def _next_step(self, instance: OrchestrationInstance) -> Work:
         events = list(instance.pending_events)
@@ -257,50 +252,3 @@ class LocalTaskHub(InMemoryOrchestrationBackend):
             self._executions[instance.instance_id],
             token=str(instance.completion_token),
         )
-
-    def _response(self, work: Work, reply: str | Failure) -> pb.OrchestratorResponse:
-        if isinstance(reply, Failure):
-            return _failed(work.instance_id, reply)
-        response = pb.OrchestratorResponse.FromString(base64.b64decode(reply))
-        for action in response.actions:
-            if _too_large(action.completeOrchestration.result.value):
-                return _failed(work.instance_id, Failure(_TOO_LARGE.format("The orchestration's output")))
-        return response
-
-
-_TOO_LARGE = "{} is over 1 MB, which Azure refuses too."
-
-
-class _InProcess:
-    """Stands in for the gRPC context where the host calls the backend itself."""
-
-    def abort(self, code: grpc.StatusCode, details: str) -> None:
-        raise RuntimeError(details)
-
-
-_IN_PROCESS: Any = _InProcess()
-
-
-def _too_large(text: str) -> bool:
-    return len(text) > MAX_PAYLOAD // 4 and len(text.encode()) > MAX_PAYLOAD
-
-
-def _event(**payload: Any) -> pb.HistoryEvent:
-    return pb.HistoryEvent(eventId=-1, timestamp=timestamp_pb2.Timestamp(), **payload)
-
-
-def _details(failure: Failure) -> pb.TaskFailureDetails:
-    return pb.TaskFailureDetails(
-        errorType=failure.error.partition("(")[0] if failure.trace else "RuntimeError",
-        errorMessage=failure.error,
-        stackTrace=helpers.get_string_value(failure.trace),
-    )
-
-
-def _failed(instance_id: str, failure: Failure) -> pb.OrchestratorResponse:
-    ending = pb.CompleteOrchestrationAction(
-        orchestrationStatus=pb.ORCHESTRATION_STATUS_FAILED, failureDetails=_details(failure)
-    )
-    return pb.OrchestratorResponse(
-        instanceId=instance_id, actions=[pb.OrchestratorAction(id=-1, completeOrchestration=ending)]
-    )
