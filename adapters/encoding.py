@@ -1,11 +1,15 @@
 """A commit's changes, checked against the port's limits and encoded, the same for every document store."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from pydantic_core import from_json, to_json
 
 from ports.documents import MAX_CHANGES, MAX_COMMIT_BYTES, Change, Delete
+
+# What Cosmos DB takes as an item's id.
+_ID = re.compile(r"[^/\\?#\x00-\x1f]{1,255}")
 
 
 def changed_id(change: Change) -> str:
@@ -16,12 +20,15 @@ def encoded(changes: Sequence[Change]) -> list[str]:
     """Return the body of each change as JSON text, "" for a Delete.
 
     Raises ValueError for what no store takes: more than MAX_CHANGES or MAX_COMMIT_BYTES (UTF-8, of
-    bodies and terms), nothing at all, two changes of one document, text that is not Unicode.
+    bodies and terms), nothing at all, two changes of one document, an id with a / or the like, a ttl
+    below one second, text that is not Unicode.
     """
     if not 1 <= len(changes) <= MAX_CHANGES:
         raise ValueError(f"A commit holds 1 to {MAX_CHANGES} changes, not {len(changes)}.")
     if len({changed_id(change) for change in changes}) < len(changes):
         raise ValueError("A commit changes a document only once.")
+    for change in changes:
+        _check(change)
     bodies = [b"" if isinstance(change, Delete) else to_json(change.document.body) for change in changes]
     size = sum(map(len, bodies)) + sum(_bytes_of_terms(change) for change in changes)
     if size > MAX_COMMIT_BYTES:
@@ -31,6 +38,13 @@ def encoded(changes: Sequence[Change]) -> list[str]:
 
 def decoded(text: str | bytes) -> Any:
     return from_json(text)
+
+
+def _check(change: Change) -> None:
+    if not _ID.fullmatch(changed_id(change)):
+        raise ValueError(f"{changed_id(change)!r} cannot be a document's id.")
+    if not isinstance(change, Delete) and change.document.ttl is not None and change.document.ttl < 1:
+        raise ValueError("A document lives for at least one second.")
 
 
 def _bytes_of_terms(change: Change) -> int:

@@ -3,12 +3,14 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import apsw
 
+from adapters.arrivals import Arrivals, Key
 from adapters.encoding import changed_id, decoded, encoded
 from adapters.sqlite_commits import Commit, CommitQueue
 from adapters.sqlite_file import opened, store_errors
@@ -47,7 +49,7 @@ class SqliteDocuments:
         self._commits = CommitQueue(writing, self._announce)
         # Reads only wait where a process opens or closes the file as the first or last.
         self._reader = opened(path, busy_timeout=1.0)
-        self._awaited: dict[tuple[str, str], set[asyncio.Future[Document]]] = {}
+        self._arrivals = Arrivals()
         self._poller: asyncio.Task[None] | None = None
 
     async def get(self, partition: str, id: str) -> Document | None:
@@ -61,22 +63,15 @@ class SqliteDocuments:
         return await answer
 
     async def wait_for(self, partition: str, id: str, *, timeout: float) -> Document | None:
-        # Nothing may be awaited between this look and the entry in `_awaited`: the poller looks again
-        # only after the next commit.
-        document = self._get(partition, id)
-        if document or timeout <= 0:
-            return document
-        arrival: asyncio.Future[Document] = asyncio.get_running_loop().create_future()
-        self._awaited.setdefault((partition, id), set()).add(arrival)
-        if self._poller is None or self._poller.done():
-            self._poller = asyncio.create_task(self._poll())
-        try:
-            async with asyncio.timeout(timeout):
-                return await arrival
-        except TimeoutError:
-            return None
-        finally:
-            self._forget((partition, id), arrival)
+        with self._arrivals.expect((partition, id)) as arrival:
+            # Looked for only now: the poller looks again only after the next commit.
+            document = self._get(partition, id)
+            if document or timeout <= 0:
+                return document
+            if self._poller is None or self._poller.done():
+                self._poller = asyncio.create_task(self._poll())
+            await asyncio.wait([arrival], timeout=timeout)
+            return arrival.result() if arrival.done() else None
 
     async def unfinished_runs(self, older_than: float, *, limit: int = 100) -> list[UnfinishedRun]:
         rows = self._read(_UNFINISHED, (older_than, time.time(), limit))
@@ -105,8 +100,9 @@ class SqliteDocuments:
         return [_document(row) for row in self._read(query, (*values, time.time(), limit))]
 
     def _announce(self, commit: Commit) -> None:
-        for change in commit.changes:
-            self._wake(commit.partition, changed_id(change))
+        keys = [(commit.partition, changed_id(change)) for change in commit.changes]
+        with suppress(StoreUnavailable):  # the poller looks too
+            self._look_for(filter(self._arrivals.is_expected, keys))
 
     def _get(self, partition: str, id: str) -> Document | None:
         rows = self._read(_GET, (id, partition, time.time()))
@@ -119,38 +115,21 @@ class SqliteDocuments:
     async def _poll(self) -> None:
         """Watch for commits of any process, as long as somebody waits."""
         seen = None
-        while self._awaited:
+        while expected := self._arrivals.expected():
             try:
                 # Not Connection.data_version(): that one doesn't look at the file.
                 version = self._reader.pragma("data_version")
-            except apsw.Error:
-                version = None  # asked again in a moment; whoever it is too long for gets None
-            if version != seen:
+                if version != seen:
+                    self._look_for(expected)
                 seen = version
-                for partition, id in list(self._awaited):
-                    self._wake(partition, id)
+            except (apsw.Error, StoreUnavailable):
+                seen = None  # looked for again in a moment; whoever it is too long for gets None
             await asyncio.sleep(POLL)
 
-    def _wake(self, partition: str, id: str) -> None:
-        arrivals = self._awaited.get((partition, id))
-        if not arrivals:
-            return
-        try:
-            document = self._get(partition, id)
-        except StoreUnavailable as error:
-            for arrival in arrivals:
-                if not arrival.done():
-                    arrival.set_exception(error)
-            return
-        for arrival in arrivals:
-            if document and not arrival.done():
-                arrival.set_result(document)
-
-    def _forget(self, key: tuple[str, str], arrival: asyncio.Future[Document]) -> None:
-        arrivals = self._awaited[key]
-        arrivals.discard(arrival)
-        if not arrivals:
-            del self._awaited[key]
+    def _look_for(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            if document := self._get(*key):
+                self._arrivals.announce(key, document)
 
 
 def _listing(

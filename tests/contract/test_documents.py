@@ -126,10 +126,10 @@ class TestCommit:
         assert await documents.unfinished_runs(1e12) == []
 
     async def test_a_replace_starts_the_ttl_again(self, documents: Documents):
-        [first] = await create(documents, message(1, ttl=2))
-        await asyncio.sleep(1.2)
+        [first] = await create(documents, message(1, ttl=3))
+        await asyncio.sleep(1.6)
         await documents.commit(PARTITION, Replace(first, first.version))
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(1.6)
         assert await documents.get(PARTITION, "msg_1")
 
     async def test_a_create_may_take_the_id_of_an_expired_document(self, documents: Documents):
@@ -204,6 +204,15 @@ class TestLimits:
         with pytest.raises(ValueError):
             await create(documents, message(3, body={"t": text}), message(4, body={"t": text + letter * 200}))
         assert await ids(documents) == ["msg_1", "msg_2"]
+
+    @pytest.mark.parametrize("id", ["", "a/b", "a\\b", "a?b", "a#b", "a\nb", "x" * 256])
+    async def test_an_id_that_not_every_store_takes_is_refused(self, documents: Documents, id: str):
+        with pytest.raises(ValueError):
+            await create(documents, message(1, id=id))
+
+    async def test_a_document_lives_for_at_least_a_second(self, documents: Documents):
+        with pytest.raises(ValueError):
+            await create(documents, message(1, ttl=0))
 
     async def test_a_commit_changes_something_and_each_document_once(self, documents: Documents):
         with pytest.raises(ValueError):

@@ -57,9 +57,10 @@ async def test_a_listing_is_what_the_model_says(
     descending: bool,
     where: dict[str, str] | None,
 ):
-    partition = f"default/{secrets.token_hex(8)}"
+    name = secrets.token_hex(8)
+    partition = f"default/{name}"
     changes = [
-        Create(Document(f"{partition}.{n}", made_kind, {"n": n}, sort, terms))
+        Create(Document(f"{name}.{n}", made_kind, {"n": n}, sort, terms))
         for n, (made_kind, sort, terms) in enumerate(made)
     ]
     stored = await documents.commit(partition, *changes) if changes else []
