@@ -4,8 +4,9 @@ Every minute in Azure, where an idle app should cost next to nothing; every 5 s 
 What a lost task hub, a lost nudge or a restart left behind goes on from here.
 """
 
-import logging
+import asyncio
 import time
+from itertools import batched
 
 import azure.durable_functions as df
 import azure.functions as func
@@ -15,12 +16,11 @@ from events.overdue import SLEEPS, tend
 from ports.documents import Documents
 from ports.task_hub import TaskHub
 
-logger = logging.getLogger("durable_assistants.sweeper")
-
 bp = df.Blueprint()
 
 EXPIRY_GRACE = 60.0  # seconds past its expiry that a run's own timer has before the sweeper closes it
-PAGE = 100
+MOST = 1000  # runs in one sweep, the longest unchanged first
+AT_ONCE = 20
 
 
 @bp.timer_trigger(arg_name="timer", schedule="%SWEEPER_SCHEDULE%")
@@ -30,9 +30,17 @@ async def sweep_runs(timer: func.TimerRequest, hub: str) -> None:
 
 
 async def sweep(documents: Documents, hub: TaskHub, *, now: float) -> None:
-    """See to every run that has been in its state for some seconds."""
-    unfinished = await documents.unfinished_runs(now - SLEEPS, limit=PAGE)
-    for found in unfinished:
-        closed = await tend(documents, hub, found.partition, found.document, now=now, grace=EXPIRY_GRACE)
-        if closed:
-            logger.info("run %s closed by the sweeper", found.document.id)
+    """See to every run that has been in its state for some seconds.
+
+    Raises, at the end, what went wrong with single runs: one that can't be helped holds up no other.
+    """
+    unfinished = await documents.unfinished_runs(now - SLEEPS, limit=MOST)
+    faults: list[BaseException] = []
+    for some in batched(unfinished, AT_ONCE):
+        tended = await asyncio.gather(
+            *(tend(documents, hub, found.partition, found.document, now=now, grace=EXPIRY_GRACE) for found in some),
+            return_exceptions=True,
+        )
+        faults += [fault for fault in tended if isinstance(fault, BaseException)]
+    if faults:
+        raise BaseExceptionGroup(f"{len(faults)} of {len(unfinished)} runs could not be seen to", faults)
