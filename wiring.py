@@ -3,6 +3,7 @@ everything below them takes its ports as arguments."""
 
 from functools import cache
 
+from ports.blobs import Blobs
 from ports.documents import Documents
 from ports.language_model import LanguageModel
 from ports.task_hub import TaskHub
@@ -19,6 +20,17 @@ def documents() -> Documents:
     from adapters.sqlite import SqliteDocuments
 
     return SqliteDocuments(settings().data_dir / "assistants.db")
+
+
+@cache
+def blobs() -> Blobs:
+    if settings().blob_endpoint or settings().blob_connection_string:
+        from adapters.blob_storage import blob_storage
+
+        return blob_storage(settings())
+    from adapters.folder import FolderBlobs
+
+    return FolderBlobs(settings().data_dir / "files")
 
 
 @cache

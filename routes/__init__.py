@@ -1,6 +1,6 @@
 """The HTTP edge: a module per resource, a function per operation."""
 
-from routes import addressing, assistants, health, messages, run_events, run_steps, runs, threads
+from routes import addressing, assistants, files, health, messages, run_events, run_steps, runs, threads, uploads
 
 blueprints = (
     assistants.bp,
@@ -9,6 +9,8 @@ blueprints = (
     runs.bp,
     run_steps.bp,
     run_events.bp,
+    files.bp,
+    uploads.bp,
     health.bp,
     addressing.bp,
 )

@@ -23,7 +23,7 @@ ALIASES = {
 }
 
 # Parts of the hosted API that this service is going to offer.
-NOT_YET = ("chat/completions", "embeddings", "models", "files", "uploads", "vector_stores")
+NOT_YET = ("chat/completions", "embeddings", "models", "vector_stores")
 
 
 def resolve(method: str, path: str) -> tuple[Handler, dict[str, str]]:

@@ -1,5 +1,5 @@
 """Timer-triggered functions: the sweepers."""
 
-from timers import sweep_runs
+from timers import sweep_files, sweep_runs
 
-blueprints = [sweep_runs.bp]
+blueprints = [sweep_files.bp, sweep_runs.bp]

@@ -1,0 +1,1 @@
+"""A tenant's files: their records, written through the document port, and what their bytes are made into."""
