@@ -36,7 +36,7 @@ async def sweep(documents: Documents, hub: TaskHub, *, now: float) -> None:
     """
     unfinished = await documents.unfinished_runs(now - SLEEPS, limit=MOST)
     faults: list[BaseException] = []
-    for some in batched(unfinished, AT_ONCE):
+    for some in batched(unfinished, AT_ONCE, strict=False):
         tended = await asyncio.gather(
             *(tend(documents, hub, found.partition, found.document, now=now, grace=EXPIRY_GRACE) for found in some),
             return_exceptions=True,

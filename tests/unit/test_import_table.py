@@ -19,7 +19,6 @@ MAY_IMPORT = {
     "domain": {"schemas", "ports"},
     "events": {"schemas", "domain", "ports"},
     "files": {"schemas", "domain", "ports"},
-    "files": {"schemas", "domain", "ports"},
     "tools": {"schemas", "domain", "ports", "files"},
     "adapters": {"ports", "schemas", "settings"},
     "access": {"ports", "schemas", "settings"},
