@@ -7,6 +7,7 @@ import pytest
 
 from adapters.sqlite import SqliteDocuments
 from ports.documents import Documents
+from tests.model.memory_documents import Memory, MemoryDocuments
 
 
 @pytest.fixture
@@ -14,7 +15,13 @@ def sqlite_opener(tmp_path: Path) -> Callable[[], Documents]:
     return lambda: SqliteDocuments(tmp_path / "store.db")
 
 
-@pytest.fixture(params=["sqlite_opener"])
+@pytest.fixture
+def memory_opener() -> Callable[[], Documents]:
+    memory = Memory()
+    return lambda: MemoryDocuments(memory)
+
+
+@pytest.fixture(params=["sqlite_opener", "memory_opener"])
 def open_documents(request: pytest.FixtureRequest) -> Callable[[], Documents]:
     """Open the test's one store: each call is another client of it."""
     return request.getfixturevalue(request.param)
