@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 SWEEPER_SCHEDULE = "*/5 * * * * *"
+BODY_LIMIT = 513 << 20  # bytes: the largest file, and the form around it
 _MODEL_SETTINGS = ("MODEL_BASE_URL", "MODEL_AZURE_ENDPOINT")
 
 
@@ -34,7 +35,8 @@ def prepare(app: Path, data: Path | None, outside: Mapping[str, str] = os.enviro
     """Work out the workers' environment and make the data folder. Raises SetupError."""
     if not (app / "function_app.py").is_file():
         raise SetupError(f"There is no function_app.py in {app}.")
-    variables = {"SWEEPER_SCHEDULE": SWEEPER_SCHEDULE} | _local_settings(app) | dict(outside)
+    ours = {"SWEEPER_SCHEDULE": SWEEPER_SCHEDULE, "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(BODY_LIMIT)}
+    variables = ours | _local_settings(app) | dict(outside)
     folder = _data_folder(app, data or Path(variables.get("DATA_DIR") or ".data"))
     variables |= {
         "DATA_DIR": str(folder),
