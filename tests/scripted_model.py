@@ -57,7 +57,7 @@ class Answer:
         self._held.set()
 
     async def held(self) -> None:
-        while not self._held.is_set():  # noqa: ASYNC110 (set from another thread)
+        while not self._held.is_set():
             await asyncio.sleep(0.005)
 
 
