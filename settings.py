@@ -5,6 +5,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+
+LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
 
 class SettingsError(Exception):
@@ -28,6 +31,11 @@ class Settings:
     model_api_key: str = ""
     model_azure_endpoint: str = ""
     model_context_tokens: int = 32_000
+    # Documents: in Cosmos DB if the endpoint is set, else in the data folder.
+    cosmos_endpoint: str = ""
+    cosmos_key: str = ""  # for emulators on this machine; in Azure the app's identity opens the store
+    cosmos_database: str = "assistants"
+    cosmos_regions: tuple[str, ...] = ()  # preferred ones, the nearest first, such as "Sweden Central"
     # Files: in Blob Storage if one of the first two is set, else in the data folder.
     blob_endpoint: str = ""
     blob_connection_string: str = ""  # for emulators: it holds a key
@@ -54,6 +62,10 @@ class Settings:
             model_api_key=text("MODEL_API_KEY"),
             model_azure_endpoint=_url(text("MODEL_AZURE_ENDPOINT"), "MODEL_AZURE_ENDPOINT"),
             model_context_tokens=int(_number(environment, "MODEL_CONTEXT_TOKENS", 32_000, at_least=1_000)),
+            cosmos_endpoint=_url(text("COSMOS_ENDPOINT"), "COSMOS_ENDPOINT"),
+            cosmos_key=text("COSMOS_KEY"),
+            cosmos_database=text("COSMOS_DATABASE") or "assistants",
+            cosmos_regions=tuple(r.strip() for r in text("COSMOS_REGIONS").split(",") if r.strip()),
             blob_endpoint=_url(text("BLOB_ENDPOINT"), "BLOB_ENDPOINT"),
             blob_connection_string=text("BLOB_CONNECTION_STRING"),
             blob_container=text("BLOB_CONTAINER") or "files",
@@ -63,7 +75,15 @@ class Settings:
             raise SettingsError("Set MODEL_BASE_URL or MODEL_AZURE_ENDPOINT, not both.")
         if settings.blob_endpoint and settings.blob_connection_string:
             raise SettingsError("Set BLOB_ENDPOINT or BLOB_CONNECTION_STRING, not both.")
+        if settings.cosmos_key and not _is_local(settings.cosmos_endpoint):
+            raise SettingsError(
+                "COSMOS_KEY is for emulators on this machine: in Azure the app's identity opens the store."
+            )
         return settings
+
+
+def _is_local(url: str) -> bool:
+    return urlsplit(url).hostname in LOCAL_HOSTS
 
 
 def _number(environment: Mapping[str, str], name: str, default: float, *, at_least: float) -> float:

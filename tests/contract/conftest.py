@@ -1,41 +1,83 @@
 """The stores that the contract suites run against, each made from nothing for its test."""
 
+import os
+import secrets
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
+from adapters.cosmos import CosmosDocuments
+from adapters.cosmos_client import cosmos_client
 from adapters.sqlite import SqliteDocuments
 from ports.documents import Documents
-from tests.model.memory_documents import Memory, MemoryDocuments
+from tests.cosmos_container import ensure_container
+from tests.cosmos_double.server import KEY, CosmosDouble
+
+Opener = Callable[[], Documents]
 
 
 @pytest.fixture
-def sqlite_opener(tmp_path: Path) -> Callable[[], Documents]:
+def sqlite_opener(tmp_path: Path) -> Opener:
     return lambda: SqliteDocuments(tmp_path / "store.db")
 
 
 @pytest.fixture
-def memory_opener() -> Callable[[], Documents]:
-    memory = Memory()
-    return lambda: MemoryDocuments(memory)
+async def cosmos_double() -> AsyncIterator[CosmosDouble]:
+    double = CosmosDouble()
+    runner = web.AppRunner(double.app(), shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    double.endpoint = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield double
+    await runner.cleanup()
+    assert not double.refusals
 
 
-@pytest.fixture(params=["sqlite_opener", "memory_opener"])
-def open_documents(request: pytest.FixtureRequest) -> Callable[[], Documents]:
+@pytest.fixture
+async def double_opener(cosmos_double: CosmosDouble) -> AsyncIterator[Opener]:
+    async with cosmos_store(cosmos_double.endpoint, KEY) as opener:
+        yield opener
+
+
+@pytest.fixture
+async def endpoint_opener() -> AsyncIterator[Opener]:
+    """A real account's emulator, or anything else that COSMOS_TEST_ENDPOINT and COSMOS_TEST_KEY name."""
+    async with cosmos_store(os.environ["COSMOS_TEST_ENDPOINT"], os.environ.get("COSMOS_TEST_KEY", KEY)) as opener:
+        yield opener
+
+
+@asynccontextmanager
+async def cosmos_store(endpoint: str, key: str) -> AsyncIterator[Opener]:
+    """Make a database for one test and remove it afterwards."""
+    database = f"test-{secrets.token_hex(6)}"
+    async with cosmos_client(endpoint, key) as control:
+        await ensure_container(control, database)
+        yield lambda: CosmosDocuments(cosmos_client(endpoint, key), database)
+        await control.delete_database(database)
+
+
+COSMOS = "endpoint_opener" if "COSMOS_TEST_ENDPOINT" in os.environ else "double_opener"
+
+
+@pytest.fixture(params=["sqlite_opener", COSMOS])
+def open_documents(request: pytest.FixtureRequest) -> Opener:
     """Open the test's one store: each call is another client of it."""
     return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
-async def documents(open_documents: Callable[[], Documents]) -> AsyncIterator[Documents]:
+async def documents(open_documents: Opener) -> AsyncIterator[Documents]:
     documents = open_documents()
     yield documents
     await documents.close()
 
 
 @pytest.fixture
-async def other_client(open_documents: Callable[[], Documents]) -> AsyncIterator[Documents]:
+async def other_client(open_documents: Opener) -> AsyncIterator[Documents]:
     documents = open_documents()
     yield documents
     await documents.close()
