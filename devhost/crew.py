@@ -43,6 +43,7 @@ class Worker:
         self.process = process
         self.address = ""
         self.last_heard = time.monotonic() + START_UP
+        self.listening: asyncio.Task[None] | None = None
 
     def send(self, frame: frames.Frame) -> None:
         assert self.process.stdin
@@ -98,18 +99,21 @@ class Crew:
             worker = Worker(await self._start())
             self._workers.add(worker)
             logger.debug("worker %d started", worker.process.pid)
-            await self._listen(worker)
+            worker.listening = asyncio.create_task(self._listen(worker))
+            try:
+                await worker.listening
+            except asyncio.CancelledError:
+                if worker in self._workers:  # not replaced: the host is stopping
+                    raise
             self._let_go(worker)
             if not worker.address:
                 self._note_crash()
                 await asyncio.sleep(PAUSE_AFTER_CRASH)
 
     async def _listen(self, worker: Worker) -> None:
-        """Return when the worker is gone, or was let go."""
+        """Return when the worker is gone."""
         assert worker.process.stdout
         while frame := await frames.receive(worker.process.stdout):
-            if worker not in self._workers:
-                return  # replaced: whatever it says no longer counts
             worker.last_heard = time.monotonic()
             if "reply" in frame:
                 self._events.worker_replied(worker, frame)
@@ -137,10 +141,11 @@ class Crew:
         logger.warning("worker %d has been silent for %g s and is replaced", worker.process.pid, SILENCE)
         self._let_go(worker)
         # It is not killed: should it wake up, it finds its pipe closed and leaves by itself.
+        # Whatever it still says is not listened to.
         if worker.process.stdin:
             worker.process.stdin.transport.abort()
-        if worker.process.stdout:
-            worker.process.stdout.feed_eof()
+        if worker.listening:
+            worker.listening.cancel()
 
     def _let_go(self, worker: Worker) -> None:
         if worker not in self._workers:

@@ -7,6 +7,7 @@ import time
 from collections.abc import MutableMapping
 from typing import Any
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
@@ -51,6 +52,8 @@ class HttpApp:
         try:
             response = await self._app.request(match.target, self._request_type(scope, body.receive))
             await response(scope, body.receive, answer.send)
+        except ClientDisconnect:  # while its body was read, which also ends so at the limit
+            pass
         except Exception:
             # The Functions host answers 500 for whatever escapes a function; so does this stand-in for it.
             logger.exception("%s failed", match.target.name)

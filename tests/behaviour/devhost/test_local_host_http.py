@@ -1,0 +1,89 @@
+"""What the local host answers, and on which function's behalf."""
+
+import socket
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.behaviour.devhost.conftest import LocalHost, eventually
+
+LIMIT = 1_000_000  # bytes, as quiet_host is set
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "function", "params"),
+    [
+        ("GET", "things/special", "a_thing", {"thing": "special"}),
+        ("DELETE", "things/special", "b_special", {}),
+        ("GET", "things/other", "a_thing", {"thing": "other"}),
+        ("GET", "THINGS/Other", "a_thing", {"thing": "Other"}),
+        ("GET", "things/other/", "a_thing", {"thing": "other"}),
+        ("GET", "things/a%20b%C3%BC", "a_thing", {"thing": "a bü"}),
+        ("GET", "things/a%2Fb", "a_thing", {"thing": "a%2Fb"}),
+        ("POST", "things/other", "zz_everything_else", {"path": "things/other"}),
+        ("GET", "v1/threads/x/runs", "v1", {"path": "threads/x/runs"}),
+        ("PATCH", "v1", "v1", {"path": ""}),
+        ("GET", "nowhere//else", "zz_everything_else", {"path": "nowhere//else"}),
+    ],
+)
+def test_the_first_function_by_name_that_takes_path_and_method_answers(
+    quiet_host: LocalHost, method: str, path: str, function: str, params: dict[str, str]
+):
+    response = httpx.request(method, f"{quiet_host.url}/{path}", trust_env=False)
+    assert response.json() == {"function": function, **params}
+
+
+def test_outside_the_prefix_is_nothing(quiet_host: LocalHost):
+    response = httpx.get(quiet_host.url.removesuffix("/openai") + "/where", trust_env=False)
+    assert response.status_code == 404
+    assert response.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_an_exception_that_escapes_a_function_is_a_500_without_details(quiet_host: LocalHost):
+    response = quiet_host.get("breaks")
+    assert response.status_code == 500
+    assert response.json()["error"]["type"] == "server_error"
+    assert "secret" not in response.text
+
+
+def test_a_body_at_the_limit_arrives_whole(quiet_host: LocalHost):
+    assert quiet_host.post("size", content=b"x" * LIMIT).json() == {"size": LIMIT}
+
+
+@pytest.mark.parametrize("length", [LIMIT + 1, 20 * LIMIT])
+def test_a_body_over_the_limit_is_refused(quiet_host: LocalHost, length: int):
+    response = quiet_host.post("size", content=b"x" * length)
+    assert response.status_code == 413
+    assert response.json()["error"] == {
+        "message": f"The request body is larger than {LIMIT} bytes.",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": None,
+    }
+
+
+def test_a_body_that_does_not_say_its_length_is_refused_at_the_limit(quiet_host: LocalHost):
+    response = quiet_host.post("size", content=iter([b"x" * 1000] * (LIMIT // 1000 + 1)))
+    assert response.status_code == 413
+
+
+def test_a_client_that_leaves_ends_its_stream(quiet_host: LocalHost):
+    with httpx.stream("GET", f"{quiet_host.url}/stream", trust_env=False) as response:
+        next(response.iter_lines())
+    eventually(lambda: quiet_host.notes("stream ended"), timeout=10)
+
+
+def test_a_client_that_never_reads_holds_up_nobody(quiet_host: LocalHost):
+    address = urlsplit(quiet_host.url)
+    with socket.create_connection((address.hostname, address.port)) as idle:
+        idle.sendall(b"GET /openai/stream HTTP/1.1\r\nhost: x\r\n\r\n")
+        for _ in range(20):
+            assert quiet_host.get("where").status_code == 200
+
+
+def test_each_request_is_one_line_without_its_query(quiet_host: LocalHost):
+    quiet_host.get("where?api-key=a-secret")
+    eventually(lambda: "GET /openai/where 200" in quiet_host.log)
+    assert "a-secret" not in quiet_host.log
+    assert "\x1b[" not in quiet_host.log
