@@ -1,6 +1,5 @@
 """Assistants: create, list, retrieve, modify, delete (B.1)."""
 
-import time
 from dataclasses import replace
 
 import azure.durable_functions as df
@@ -11,6 +10,7 @@ from domain.threads import tombstone
 from ids import new_id
 from ports.documents import Create, Delete, Document, Replace
 from routes.lookup import load, path_id
+from routes.moments import moments
 from routes.operation import Call, operation, reply
 from routes.paging import page
 from routes.races import settle
@@ -22,10 +22,10 @@ bp = df.Blueprint()
 @operation(bp, "POST", "assistants")
 async def create_assistant(call: Call) -> Response:
     body = await call.body(CreateAssistant)
-    now = time.time()
-    assistant = new_assistant(new_id("assistant"), body, int(now))
+    created_ms = moments.next()
+    assistant = new_assistant(new_id("assistant"), body, created_ms // 1000)
     check_assistant_size(assistant)
-    sort = f"{int(now * 1000):013}-{assistant['id']}"
+    sort = f"{created_ms:013}-{assistant['id']}"
     document = Document(assistant["id"], "assistant", {"resource": assistant}, sort=sort)
     await call.documents.commit(assistants_partition(call), Create(document))
     return reply(assistant)

@@ -5,7 +5,6 @@ before the thread and removed after it: whatever is cut in between can be listed
 """
 
 import re
-import time
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -27,6 +26,7 @@ from ids import new_id
 from ports.documents import MAX_CHANGES, Create, Delete, Document, Replace
 from routes.locks import load_thread
 from routes.lookup import path_id
+from routes.moments import moments
 from routes.operation import Call, operation, reply
 from routes.paging import page
 from routes.races import settle
@@ -52,10 +52,10 @@ async def begin_thread(call: Call, thread_id: str, body: CreateThread | None) ->
     A caller that dies in between leaves an entry that answers 404 when opened and can be deleted.
     """
     given = body or CreateThread()
-    now = time.time()
-    thread = new_thread_document(thread_id, given, int(now))
-    messages, next_seq = message_documents(thread, given.messages or [], int(now))
-    entry = thread_entry(thread.body["resource"], int(now * 1000))
+    created_ms = moments.next()
+    thread = new_thread_document(thread_id, given, created_ms // 1000)
+    messages, next_seq = message_documents(thread, given.messages or [], created_ms // 1000)
+    entry = thread_entry(thread.body["resource"], created_ms)
     await call.documents.commit(_list_partition(call), Create(entry))
     return replace(thread, body=thread.body | {"next_seq": next_seq}), messages
 

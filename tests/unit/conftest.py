@@ -1,0 +1,56 @@
+"""The HTTP edge without a host: real requests into the real handlers, on a SQLite file."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+import routes  # noqa: F401  (fills the table of operations)
+import wiring
+from routes.addressing import answer
+
+KEY = "key-for-tests"
+# Nobody listens there: what is committed stays, and the hub is silent.
+HUB = '{"taskHubName": "default", "rpcBaseUrl": "http://127.0.0.1:9/"}'
+
+_CACHED = (wiring.settings, wiring.documents, wiring.task_hub)
+
+
+async def _app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Hand every request to the function that answers any path."""
+    scope["path_params"] = {"path": scope["path"]}
+    response = await answer(Request(scope, receive, send), HUB)
+    await response(scope, receive, send)
+
+
+@pytest.fixture
+async def wired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    monkeypatch.setenv("ASSISTANTS_API_KEY", KEY)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    for cached in _CACHED:
+        cached.cache_clear()
+    yield
+    await wiring.documents().close()
+    for cached in _CACHED:
+        cached.cache_clear()
+
+
+@pytest.fixture
+async def client(wired: None) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app=_app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test", headers={"api-key": KEY}) as http:
+        yield http
+
+
+@pytest.fixture
+async def thread(client: httpx.AsyncClient) -> dict[str, Any]:
+    return (await client.post("/threads")).json()
+
+
+@pytest.fixture
+async def assistant(client: httpx.AsyncClient) -> dict[str, Any]:
+    return (await client.post("/assistants", json={"model": "gpt-4o"})).json()
