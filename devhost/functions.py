@@ -21,6 +21,7 @@ TRIGGERS: dict[str, Kind] = {
     "orchestrationTrigger": "orchestration",
     "activityTrigger": "activity",
     "timerTrigger": "timer",
+    "warmupTrigger": "warmup",
 }
 _TICK = json.dumps({"IsPastDue": False, "Schedule": {}, "ScheduleStatus": {}})
 
@@ -64,6 +65,7 @@ class App:
         self._client_settings = client_settings
         self.http: list[Function] = []
         self.timers: list[Function] = []
+        self.warm_up: Function | None = None  # Azure allows one
         self._invocable: dict[tuple[Kind, str], Function] = {}
         start_threadpool_executor()
         for function in _index(folder):
@@ -78,6 +80,8 @@ class App:
             self._invocable[kind, called] = function
             if kind == "timer":
                 self.timers.append(function)
+            elif kind == "warmup":
+                self.warm_up = function
 
     async def request(self, function: Function, request: Any) -> Any:
         """Call an HTTP function with the request itself, as the FastAPI extension does."""
@@ -87,7 +91,7 @@ class App:
         return await result if inspect.isawaitable(result) else result
 
     async def invoke(self, kind: Kind, name: str, body: str) -> str | Failure:
-        """Run an orchestration step, an activity or a timer function; return what it gives back."""
+        """Run an orchestration step, an activity, a timer or the warm-up; return what it gives back."""
         function = self._invocable.get((kind, name))
         if function is None:
             return Failure(f"The app has no {kind} function named {name}.")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["orchestration", "activity", "timer"]
+Kind = Literal["orchestration", "activity", "timer", "warmup"]
 
 
 @dataclass(frozen=True, slots=True)

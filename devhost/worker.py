@@ -111,6 +111,10 @@ async def run(host: Host, options: argparse.Namespace) -> None:
 
     host.start(lambda frame: loop.call_soon_threadsafe(accept, frame))
     app = App(Path(options.app), options.client)
+    if app.warm_up:
+        warmed = await app.invoke("warmup", app.warm_up.name, "{}")
+        if isinstance(warmed, Failure):
+            logger.warning("%s failed: %s", app.warm_up.name, warmed.error)
     timers = [
         {"name": f.name, "schedule": f.trigger["schedule"], "at_start": bool(f.trigger.get("runOnStartup"))}
         for f in app.timers

@@ -1,5 +1,5 @@
-"""Timer-triggered functions: the sweepers."""
+"""Functions that the host calls by itself: timers, and the warm-up of an instance."""
 
-from timers import sweep_files, sweep_runs
+from timers import sweep_files, sweep_runs, warm_up
 
-blueprints = [sweep_files.bp, sweep_runs.bp]
+blueprints = [sweep_files.bp, sweep_runs.bp, warm_up.bp]

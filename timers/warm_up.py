@@ -1,0 +1,19 @@
+"""Warm-up: what the first request would wait for, made before there is one.
+
+Importing the model's SDK and opening the first channels takes a second. Azure calls this function
+(it must have this name) when it adds an instance; the local host in every worker before it is ready.
+"""
+
+import azure.durable_functions as df
+
+import wiring
+
+bp = df.Blueprint()
+
+
+@bp.warm_up_trigger(arg_name="instance")
+@bp.generic_input_binding(arg_name="hub", type="durableClient", durableRequiresGrpc=True)
+async def warmup(instance: str, hub: str) -> None:
+    wiring.documents()
+    wiring.language_model()
+    await wiring.task_hub(hub).ready()
