@@ -110,7 +110,9 @@ def until(ctx: task.OrchestrationContext, expires_at: int, cancelled: task.Task[
 
 def try_later(ctx: task.OrchestrationContext, answer: dict[str, Any], tries: int, cancelled: task.Task[Any]) -> Story:
     """Sleep as long as the model asks; give up with its reason when tries or the run's time are spent."""
-    wait = max(answer.get("retry_after", 0.0), min(FIRST_WAIT * 2 ** (tries - 1), LONGEST_WAIT))
+    asked, ours = answer.get("retry_after"), min(FIRST_WAIT * 2 ** (tries - 1), LONGEST_WAIT)
+    # The first time the model knows best; one that throttles on and on after short waits needs longer ones.
+    wait = asked if asked and tries == 1 else max(asked or 0.0, ours)
     wakes_at = ctx.current_utc_datetime.replace(tzinfo=UTC) + timedelta(seconds=wait)
     if tries >= MODEL_TRIES or wakes_at.timestamp() >= answer["expires_at"]:
         return answer | {"outcome": "closed"}
