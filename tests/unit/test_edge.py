@@ -181,7 +181,7 @@ async def test_what_nobody_foresaw_tells_nothing_but_its_id(wired, caplog, error
     with caplog.at_level(logging.ERROR, logger="durable_assistants.http"):
         response = await failing(error)
     assert response.status_code == 500
-    body = json.loads(response.body)["error"]
+    body = json.loads(bytes(response.body))["error"]
     assert body["message"].startswith("The server had an error while processing your request. Sorry about that!")
     assert response.headers["x-request-id"] in body["message"]
     assert "secret" not in body["message"]
@@ -199,7 +199,7 @@ async def test_a_busy_store_says_when_to_come_back(wired):
 async def test_a_message_that_quotes_no_unicode_is_still_an_answer(wired):
     response = await failing(errors.InvalidRequest("Invalid 'thread_id': '\ud800'.", param="\udfff"))
     assert response.status_code == 400
-    assert json.loads(response.body)["error"]["message"] == r"Invalid 'thread_id': '\ud800'."
+    assert json.loads(bytes(response.body))["error"]["message"] == r"Invalid 'thread_id': '\ud800'."
 
 
 async def test_a_body_beyond_the_limit_is_refused(client):
@@ -233,7 +233,7 @@ async def test_health_needs_no_key_and_says_what_is_missing(wired):
     request.scope["path_params"] = {}
     response = await get_health(request, HUB)
     assert response.status_code == 503
-    assert json.loads(response.body) == {
+    assert json.loads(bytes(response.body)) == {
         "status": "degraded",
         "store": "ready",
         "task_hub": "unavailable",
