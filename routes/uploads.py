@@ -8,8 +8,9 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from itertools import batched
 
 import azure.durable_functions as df
 from azurefunctions.extensions.http.fastapi import Response
@@ -19,7 +20,7 @@ from domain import uploads
 from domain.files import base_name, check_purpose, check_quota, media_type, new_file
 from errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
 from files import records
-from ids import is_id, new_id
+from ids import new_id
 from ports.documents import Create, Delete, Document, Replace
 from routes.files import discard, limited
 from routes.lookup import path_id
@@ -31,6 +32,7 @@ bp = df.Blueprint()
 
 KEPT = 24 * 3_600  # seconds for which an upload is remembered after its time, to say what became of it
 PARTS_KEPT = 3_600  # and its parts: one may be in the middle of being completed
+AT_A_TIME = 50  # parts deleted in one commit
 
 
 @operation(bp, "POST", "uploads")
@@ -59,8 +61,8 @@ async def add_upload_part(call: Call) -> Response:
     upload = (await _load(call, upload_id)).body["resource"]
     uploads.check_pending(upload, "add parts to")
     partition = records.partition_of(tenant)
-    earlier = await call.documents.list(partition, "part", limit=10_000, where={"upload_id": upload_id})
-    uploads.check_room(sum(part.body["bytes"] for part in earlier), upload["bytes"])
+    stored = sum(part.body["bytes"] for part in await _parts_of(call, upload_id))
+    uploads.check_room(stored, upload["bytes"])
     now = time.time()
     part = uploads.new_part(new_id("part"), upload_id, now=int(now))
     try:
@@ -81,24 +83,15 @@ async def complete_upload(call: Call) -> Response:
     upload_id = path_id(call, "upload", "upload_id")
     body = await call.body(CompleteUpload)
     upload = await _load(call, upload_id)
-    if _is_completed(upload, body.part_ids):
-        return reply(upload.body["resource"])
-    uploads.check_pending(upload.body["resource"], "complete")
-    parts = await _load_parts(call, upload_id, body.part_ids)
-    uploads.check_size(sum(part.body["bytes"] for part in parts), upload.body["resource"]["bytes"])
-    tenant, file_id = call.principal.tenant, new_id("file")
-    try:
-        await _join(tenant, file_id, parts, body.md5)
-        completed = await _commit(call, upload, file_id, body.part_ids)
-    except StoreUnavailable:  # of a commit whose answer was lost the record may exist: left to the sweeper
-        raise
-    except BaseException:
-        await discard(tenant, file_id)
-        raise
-    await _drop_parts(call, parts)
-    if completed["file"]["id"] != file_id:  # another request for the same parts was faster
-        await discard(tenant, file_id)
-    return reply(completed)
+    if not _is_completed(upload, body.part_ids):
+        try:
+            upload = await _complete(call, upload, body)
+        except InvalidRequest:
+            # Another request for the same parts may have been faster and have removed them.
+            upload = await _load(call, upload_id)
+            if not _is_completed(upload, body.part_ids):
+                raise
+    return reply(upload.body["resource"])
 
 
 @operation(bp, "POST", "uploads/{upload_id}/cancel")
@@ -116,9 +109,7 @@ async def cancel_upload(call: Call) -> Response:
         except Conflict:
             await records.pause(attempt)
             continue
-        await _drop_parts(
-            call, await call.documents.list(partition, "part", limit=10_000, where={"upload_id": upload_id})
-        )
+        await _drop_parts(call, upload_id)
         return reply(cancelled)
     raise StoreUnavailable
 
@@ -151,17 +142,38 @@ async def _receive(call: Call, part_id: str) -> int:
     return size
 
 
-async def _load_parts(call: Call, upload_id: str, part_ids: Sequence[str]) -> list[Document]:
-    """Return the parts in the order of the file. InvalidRequest for one that the upload does not have."""
+async def _complete(call: Call, upload: Document, body: CompleteUpload) -> Document:
+    """Make the file of the parts; return the completed upload."""
+    uploads.check_pending(upload.body["resource"], "complete")
+    parts = _named(await _parts_of(call, upload.id), body.part_ids)
+    uploads.check_size(sum(part.body["bytes"] for part in parts), upload.body["resource"]["bytes"])
+    tenant, file_id = call.principal.tenant, new_id("file")
+    try:
+        await _join(tenant, file_id, parts, body.md5)
+        completed = await _commit(call, upload, file_id, body.part_ids)
+    except StoreUnavailable:  # of a commit whose answer was lost the record may exist: left to the sweeper
+        raise
+    except BaseException:
+        await discard(tenant, file_id)
+        raise
+    await _drop_parts(call, upload.id)
+    return completed
+
+
+async def _parts_of(call: Call, upload_id: str) -> list[Document]:
     partition = records.partition_of(call.principal.tenant)
-    found = await call.documents.list(partition, "part", limit=10_000, where={"upload_id": upload_id})
-    parts = {part.id: part for part in found}
+    return await call.documents.list(partition, "part", limit=10_000, where={"upload_id": upload_id})
+
+
+def _named(parts: Iterable[Document], part_ids: Sequence[str]) -> list[Document]:
+    """Return the parts in the order of the file. InvalidRequest for an id that the upload does not have."""
+    by_id = {part.id: part for part in parts}
     for index, part_id in enumerate(part_ids):
-        if not is_id("part", part_id) or part_id not in parts or part_id in part_ids[:index]:
+        if part_id not in by_id or part_id in part_ids[:index]:
             raise InvalidRequest(
                 f"'{part_id[:100]}' is not a part of this upload, or is named twice.", param=f"part_ids[{index}]"
             )
-    return [parts[part_id] for part_id in part_ids]
+    return [by_id[part_id] for part_id in part_ids]
 
 
 async def _join(tenant: str, file_id: str, parts: Iterable[Document], md5: str | None) -> None:
@@ -181,49 +193,41 @@ async def _join(tenant: str, file_id: str, parts: Iterable[Document], md5: str |
     uploads.check_md5(digest.hexdigest(), md5)
 
 
-async def _commit(call: Call, upload: Document, file_id: str, part_ids: list[str]) -> dict[str, Any]:
-    """Add the file and complete the upload in one commit; return the upload as it then is."""
+async def _commit(call: Call, upload: Document, file_id: str, part_ids: list[str]) -> Document:
+    """Add the file and complete the upload in one commit. InvalidRequest if the upload is over by now."""
     tenant = call.principal.tenant
     for attempt in range(records.ATTEMPTS):
-        now = time.time()
-        pending = upload.body["resource"]
-        file = new_file(
-            file_id,
-            pending["filename"],
-            pending["bytes"],
-            pending["purpose"],
-            now=int(now),
-            lifetime=upload.body["lifetime"],
-        )
-        completed = pending | {"status": "completed", "file": file}
-        document = records.record(file, upload.body["media_type"], now=now)
-        adding = await records.adding(call.documents, tenant, document, quota=call.settings.files_quota_bytes)
-        body = upload.body | {"resource": completed, "part_ids": part_ids}
+        file = _file_of(upload, file_id, now=time.time())
+        resource = upload.body["resource"] | {"status": "completed", "file": file.body["resource"]}
+        completed = replace(upload, body=upload.body | {"resource": resource, "part_ids": part_ids})
+        adding = await records.adding(call.documents, tenant, file, quota=call.settings.files_quota_bytes)
         try:
             await call.documents.commit(
-                records.partition_of(tenant), *adding, Replace(replace(upload, body=body), upload.version)
+                records.partition_of(tenant), *adding, Replace(completed, if_version=upload.version)
             )
         except Conflict:
             await records.pause(attempt)
             upload = await _load(call, upload.id)
-            if _is_completed(upload, part_ids):
-                return upload.body["resource"]
             uploads.check_pending(upload.body["resource"], "complete")
         else:
             return completed
     raise StoreUnavailable
 
 
+def _file_of(upload: Document, file_id: str, *, now: float) -> Document:
+    pending, lifetime = upload.body["resource"], upload.body["lifetime"]
+    file = new_file(file_id, pending["filename"], pending["bytes"], pending["purpose"], now=int(now), lifetime=lifetime)
+    return records.record(file, upload.body["media_type"], now=now)
+
+
 def _is_completed(upload: Document, part_ids: list[str]) -> bool:
     return upload.body["resource"]["status"] == "completed" and upload.body["part_ids"] == part_ids
 
 
-async def _drop_parts(call: Call, parts: Iterable[Document]) -> None:
+async def _drop_parts(call: Call, upload_id: str) -> None:
     """Delete parts that nobody needs any more; what is left of them expires."""
     tenant = call.principal.tenant
-    for part in parts:
-        await discard(tenant, part.id)
-        try:
-            await call.documents.commit(records.partition_of(tenant), Delete(part.id))
-        except (Conflict, StoreUnavailable):
-            return
+    for parts in batched(await _parts_of(call, upload_id), AT_A_TIME, strict=False):
+        await asyncio.gather(*(discard(tenant, part.id) for part in parts))
+        with suppress(Conflict, StoreUnavailable):
+            await call.documents.commit(records.partition_of(tenant), *(Delete(part.id) for part in parts))
