@@ -14,7 +14,7 @@ from azure.cosmos.exceptions import CosmosResourceNotFoundError
 from adapters.arrivals import Arrivals
 from adapters.cosmos_errors import AnswerLost, charge_of, store_errors
 from adapters.cosmos_items import UNFINISHED, Item, Query, document, item, listing
-from adapters.encoding import decoded, encoded
+from adapters.encoding import changed_id, decoded, encoded
 from errors import Conflict, StoreUnavailable
 from ports.documents import Change, Create, Delete, Document, Replace, UnfinishedRun
 
@@ -62,32 +62,44 @@ class CosmosDocuments:
         if any(not isinstance(change, Create) and change.if_version == "" for change in changes):
             raise Conflict("A document that was never stored has no version to be at.")
         writer = writer or secrets.token_hex(8)
-        for attempt in range(1, COMMIT_ATTEMPTS + 1):
+        lost = 0
+        while True:
             try:
                 return await self._batch(partition, changes, bodies, writer)
             except Conflict:
-                if earlier := await self._earlier_answer(partition, changes, writer):
-                    return earlier
-                raise
-            except AnswerLost:
-                if attempt == COMMIT_ATTEMPTS:
+                earlier = await self._earlier_answer(partition, changes, writer, lost=lost > 0)
+                if earlier is None:
                     raise
-        raise AssertionError("unreachable")
+                return list(earlier)
+            except AnswerLost:
+                lost += 1
+                if lost == COMMIT_ATTEMPTS:
+                    raise
 
     async def wait_for(self, partition: str, id: str, *, timeout: float) -> Document | None:
-        """Polls with eventual consistency; what this process commits itself arrives at once."""
+        """Polls with eventual consistency; what this process commits itself arrives at once.
+
+        A passing fault is only told if it lasts to the end.
+        """
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + timeout, FIRST_POLL
         with self._arrivals.expect((partition, id)) as arrival:
             while True:
-                if stored := await self._poll(partition, id, last=loop.time() >= deadline):
-                    return document(stored)
+                fault = None
+                try:
+                    if stored := await self._read("wait_for", partition, id, initial_headers=EVENTUALLY):
+                        return document(stored)
+                except StoreUnavailable as unavailable:
+                    fault = unavailable
                 remaining = deadline - loop.time()
-                if remaining <= 0:
-                    return None
-                await asyncio.wait([arrival], timeout=min(pause, remaining))
+                if remaining > 0:
+                    await asyncio.wait([arrival], timeout=min(pause, remaining))
                 if arrival.done():
                     return arrival.result()
+                if remaining <= 0:
+                    if fault:
+                        raise fault
+                    return None
                 pause = min(pause * 1.3, SLOWEST_POLL)
 
     async def unfinished_runs(self, older_than: float, *, limit: int = 100) -> list[UnfinishedRun]:
@@ -131,15 +143,6 @@ class CosmosDocuments:
                 self._on_charge(operation, charge_of(error))
                 return None
 
-    async def _poll(self, partition: str, id: str, *, last: bool) -> Item | None:
-        """A tail that is throttled waits longer; only if nothing else was heard is it told."""
-        try:
-            return await self._read("wait_for", partition, id, initial_headers=EVENTUALLY)
-        except StoreUnavailable:
-            if last:
-                raise
-            return None
-
     async def _query(self, operation: str, query: Query, limit: int, partition: str | None = None) -> Sequence[Item]:
         """Return up to `limit` of what the query finds; asked in pages of that size, it costs one page."""
         container = await self._opened()
@@ -180,16 +183,21 @@ class CosmosDocuments:
                 self._arrivals.announce((partition, change.document.id), replace(written[-1], body=body))
         return written
 
-    async def _earlier_answer(self, partition: str, changes: Sequence[Change], writer: str) -> list[Document] | None:
-        """Return what the first attempt of this commit answered, None if there was none.
+    async def _earlier_answer(
+        self, partition: str, changes: Sequence[Change], writer: str, *, lost: bool
+    ) -> Sequence[Document] | None:
+        """Return what an earlier attempt of this commit answered, None if there was none.
 
         What a commit created still bears its writer's name unless somebody has replaced it since; one such
         document is proof. Where it created nothing, what it replaced has to do. A document replaced since is
-        returned with version "", which nothing matches.
+        returned with version "", which nothing matches. Deletions leave no name: if an answer was `lost`
+        and all are gone, they were ours or might as well have been.
         """
+        stored = await asyncio.gather(*(self._read("commit", partition, changed_id(change)) for change in changes))
         written = [change.document for change in changes if not isinstance(change, Delete)]
+        if not written:
+            return [] if lost and not any(stored) else None
         created = [change.document for change in changes if isinstance(change, Create)]
-        stored = await asyncio.gather(*(self._read("commit", partition, made.id) for made in written))
         versions = {found["id"]: found["_etag"] for found in stored if found and found["writer"] == writer}
         if not any(proof.id in versions for proof in created or written):
             return None

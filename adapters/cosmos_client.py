@@ -34,8 +34,6 @@ def cosmos_client(endpoint: str, credential: str | AsyncTokenCredential, regions
         # one machine, and not all know the word.
         consistency_level=None if local else "Strong",
         preferred_locations=list(regions),
-        # An emulator names addresses that only its container can reach.
-        enable_endpoint_discovery=not local,
         # A point read takes 5 ms: waiting longer for a connection or an answer than this only keeps an HTTP
         # client waiting for what a retry gets sooner. The SDK would wait 65 s.
         connection_timeout=5,
