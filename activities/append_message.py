@@ -8,9 +8,9 @@ import azure.durable_functions as df
 import wiring
 from activities.outcomes import Outcome, or_store_away
 from domain import messages, run_steps, runs
-from errors import Conflict, StoreUnavailable
 from events.addresses import thread_partition, turn_id
 from events.log import batch_document, run_event, step_event
+from events.races import settle
 from events.run_record import changed_run, lifetime_of, run_of, usage_so_far
 from events.thread_commit import ThreadCommit
 from ports.documents import Create, Document, Documents
@@ -18,8 +18,6 @@ from ports.documents import Create, Document, Documents
 logger = logging.getLogger("durable_assistants.runs")
 
 bp = df.Blueprint()
-
-ATTEMPTS = 20
 
 
 @bp.activity_trigger(input_name="turn")
@@ -36,7 +34,7 @@ async def append_message(turn: dict) -> dict:
 async def append_answer(
     documents: Documents, partition: str, thread_id: str, run_id: str, turn: int, *, now: float
 ) -> Outcome:
-    for _ in range(ATTEMPTS):
+    async def append() -> Outcome:
         run = await documents.get(partition, run_id)
         thread = await documents.get(partition, thread_id)
         record = await documents.get(partition, turn_id(run_id, turn))
@@ -44,13 +42,11 @@ async def append_answer(
             return {"outcome": "over"}
         if run_of(run)["status"] == "cancelling":
             return {"outcome": "cancelling"}
-        try:
-            await _complete(documents, partition, run, thread, record, now=now)
-        except Conflict:
-            continue
+        await _complete(documents, partition, run, thread, record, now=now)
         logger.info("run %s completed", run_id)
         return {"outcome": "over"}
-    raise StoreUnavailable(f"The run {run_id} is changing too fast.")
+
+    return await settle(append)
 
 
 async def _complete(

@@ -11,16 +11,14 @@ from typing import Any
 from domain import messages, run_steps, runs
 from domain.runs import Ending
 from domain.usage import total
-from errors import Conflict, StoreUnavailable
 from events.fold import LogState, fold
 from events.log import Event, batch_document, run_event, step_event
+from events.races import settle
 from events.run_record import changed_run, lifetime_of, run_of, usage_so_far
 from events.thread_commit import ThreadCommit
 from ports.documents import Change, Create, Document, Documents, Replace
 
 logger = logging.getLogger("durable_assistants.runs")
-
-ATTEMPTS = 20  # each lost race means that somebody else made progress
 
 Resource = dict[str, Any]
 
@@ -32,26 +30,27 @@ async def close(
 
     A run that somebody asked to cancel is cancelled, whatever `ending` says.
     """
-    for _ in range(ATTEMPTS):
-        document = await documents.get(partition, run_id)
-        thread = await documents.get(partition, thread_id)
-        if document is None or thread is None:
-            return None
-        run = run_of(document)
-        if runs.is_terminal(run):
-            return run
-        if run["status"] == "cancelling":
-            ending = Ending("cancelled")
-        log = await fold(documents, partition, run_id)
-        tool_step = await _open_tool_step(documents, partition, document)
-        changes, closed = closing_changes(document, thread, log, tool_step, ending, now=now)
-        try:
-            await documents.commit(partition, *changes)
-        except Conflict:
-            continue
-        logger.info("run %s %s", run_id, closed["status"])
-        return closed
-    raise StoreUnavailable(f"The run {run_id} is changing too fast to be closed. Try again.")
+    return await settle(lambda: _close(documents, partition, thread_id, run_id, ending, now=now))
+
+
+async def _close(
+    documents: Documents, partition: str, thread_id: str, run_id: str, ending: Ending, *, now: float
+) -> Resource | None:
+    document = await documents.get(partition, run_id)
+    thread = await documents.get(partition, thread_id)
+    if document is None or thread is None:
+        return None
+    run = run_of(document)
+    if runs.is_terminal(run):
+        return run
+    if run["status"] == "cancelling":
+        ending = Ending("cancelled")
+    log = await fold(documents, partition, run_id)
+    tool_step = await _open_tool_step(documents, partition, document)
+    changes, closed = closing_changes(document, thread, log, tool_step, ending, now=now)
+    await documents.commit(partition, *changes)
+    logger.info("run %s %s", run_id, closed["status"])
+    return closed
 
 
 async def _open_tool_step(documents: Documents, partition: str, run: Document) -> Document | None:

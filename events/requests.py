@@ -11,16 +11,15 @@ from typing import Any
 
 from domain import run_steps, runs
 from domain.tool_outputs import outputs_by_call
-from errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
+from errors import Conflict, InvalidRequest, NotFound
 from events.closing import close
 from events.log import batch_document, run_event, step_event
+from events.races import settle
 from events.run_record import changed_run, lifetime_of, run_of
 from events.tail import next_number
 from ports.documents import Create, Document, Documents, Replace
 
 logger = logging.getLogger("durable_assistants.runs")
-
-ATTEMPTS = 20
 
 Resource = dict[str, Any]
 
@@ -35,55 +34,52 @@ class Requested:
 
 async def cancel(documents: Documents, partition: str, run_id: str, *, now: float) -> Requested:
     """Ask the run to stop. InvalidRequest if it is over (E.5.2); a second request changes nothing (E.5.3)."""
-    for _ in range(ATTEMPTS):
-        document = await load_run(documents, partition, run_id)
-        run = run_of(document)
-        if run["status"] == "cancelling":
-            return Requested(document)
-        if runs.is_terminal(run):
-            raise InvalidRequest(f"Cannot cancel run with status '{run['status']}'.")
-        if await _expire(documents, partition, document, now=now):
-            continue
-        run = runs.cancelling(run)
-        number = await next_number(documents, partition, run_id)
-        batch = batch_document(run_id, number, [run_event(run)], lifetime=lifetime_of(document))
-        try:
-            _, stored = await documents.commit(partition, Create(batch), changed_run(document, run, now=now))
-        except Conflict:
-            continue
-        logger.info("run %s cancelling", run_id)
-        return Requested(stored, number)
-    raise StoreUnavailable()
+    return await settle(lambda: _cancel(documents, partition, run_id, now=now))
+
+
+async def _cancel(documents: Documents, partition: str, run_id: str, *, now: float) -> Requested:
+    document = await _load_unexpired(documents, partition, run_id, now=now)
+    run = run_of(document)
+    if run["status"] == "cancelling":
+        return Requested(document)
+    if runs.is_terminal(run):
+        raise InvalidRequest(f"Cannot cancel run with status '{run['status']}'.")
+    run = runs.cancelling(run)
+    number = await next_number(documents, partition, run_id)
+    batch = batch_document(run_id, number, [run_event(run)], lifetime=lifetime_of(document))
+    _, stored = await documents.commit(partition, Create(batch), changed_run(document, run, now=now))
+    logger.info("run %s cancelling", run_id)
+    return Requested(stored, number)
 
 
 async def submit(
     documents: Documents, partition: str, run_id: str, given: Sequence[tuple[str, str]], *, now: float
 ) -> Requested:
     """Store the outputs, (call id, output) each, and put the run back into the queue (E.4)."""
-    for _ in range(ATTEMPTS):
-        document = await load_run(documents, partition, run_id)
-        if await _expire(documents, partition, document, now=now):
-            continue
-        outputs = outputs_by_call(run_of(document), given)
-        step = await documents.get(partition, document.body["open_step"] or "")
-        if step is None:
-            continue
-        try:
-            requested = await _requeue(documents, partition, document, step, outputs, now=now)
-        except Conflict:
-            continue
-        logger.info("run %s queued", run_id)
-        return requested
-    raise StoreUnavailable()
+    return await settle(lambda: _submit(documents, partition, run_id, given, now=now))
 
 
-async def _expire(documents: Documents, partition: str, document: Document, *, now: float) -> bool:
-    """Close a run whose time is over, however late its timer is (E.2.3); return whether it was so."""
+async def _submit(
+    documents: Documents, partition: str, run_id: str, given: Sequence[tuple[str, str]], *, now: float
+) -> Requested:
+    document = await _load_unexpired(documents, partition, run_id, now=now)
+    outputs = outputs_by_call(run_of(document), given)
+    step = await documents.get(partition, document.body["open_step"])
+    if step is None:
+        raise Conflict  # the thread is being deleted
+    requested = await _requeue(documents, partition, document, step, outputs, now=now)
+    logger.info("run %s queued", run_id)
+    return requested
+
+
+async def _load_unexpired(documents: Documents, partition: str, run_id: str, *, now: float) -> Document:
+    """Return the run; one whose time is over is closed first, however late its timer is (E.2.3)."""
+    document = await load_run(documents, partition, run_id)
     run = run_of(document)
     if runs.is_terminal(run) or not runs.is_past_expiry(run, now):
-        return False
-    await close(documents, partition, run["thread_id"], document.id, runs.Ending("expired"), now=now)
-    return True
+        return document
+    await close(documents, partition, run["thread_id"], run_id, runs.Ending("expired"), now=now)
+    return await load_run(documents, partition, run_id)
 
 
 async def _requeue(
@@ -107,15 +103,14 @@ async def _requeue(
 
 async def modify(documents: Documents, partition: str, run_id: str, metadata: dict[str, str]) -> Document:
     """Replace the run's metadata, in whatever state it is (E.1.2)."""
-    for _ in range(ATTEMPTS):
+
+    async def replace_metadata() -> Document:
         document = await load_run(documents, partition, run_id)
         body = document.body | {"resource": run_of(document) | {"metadata": metadata}}
-        try:
-            (stored,) = await documents.commit(partition, Replace(replace(document, body=body), document.version))
-        except Conflict:
-            continue
+        (stored,) = await documents.commit(partition, Replace(replace(document, body=body), document.version))
         return stored
-    raise StoreUnavailable()
+
+    return await settle(replace_metadata)
 
 
 async def load_run(documents: Documents, partition: str, run_id: str) -> Document:

@@ -7,13 +7,13 @@ from azurefunctions.extensions.http.fastapi import Response
 
 from domain.sizes import check_assistant_size
 from domain.threads import tombstone
+from events.races import settle
 from ids import new_id
 from ports.documents import Create, Delete, Document, Replace
 from routes.lookup import load, path_id
 from routes.moments import moments
 from routes.operation import Call, operation, reply
 from routes.paging import page
-from routes.races import settle
 from schemas.assistant import CreateAssistant, ModifyAssistant, modified_assistant, new_assistant
 
 bp = df.Blueprint()

@@ -8,13 +8,13 @@ from azurefunctions.extensions.http.fastapi import Response
 
 from domain.threads import message_documents, tombstone
 from events.addresses import thread_partition
+from events.races import settle
 from ids import check_id
 from ports.documents import Create, Delete, Document, Replace
 from routes.locks import MESSAGE_REFUSED, load_thread, load_unlocked_thread
 from routes.lookup import load, path_id
 from routes.operation import Call, operation, reply
 from routes.paging import page, page_query
-from routes.races import settle
 from schemas.message import CreateMessage, ModifyMessage
 
 bp = df.Blueprint()

@@ -11,11 +11,12 @@ from azurefunctions.extensions.http.fastapi import Response
 from domain import runs
 from domain.threads import message_documents
 from domain.tool_choice import check_tool_choice
-from errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
+from errors import InvalidRequest, NotFound
 from events import requests
 from events.addresses import thread_partition
 from events.log import Event
 from events.overdue import address_of, nudge_of, tend
+from events.races import settle
 from events.run_record import run_of
 from events.starting import starting_changes
 from events.stream import Cursor
@@ -31,8 +32,6 @@ from schemas.run import CreateRun, CreateThreadAndRun, ModifyRun, SubmitToolOutp
 
 bp = df.Blueprint()
 
-ATTEMPTS = 20
-
 
 @operation(bp, "POST", "threads/{thread_id}/runs")
 async def create_run(call: Call) -> Response:
@@ -40,17 +39,18 @@ async def create_run(call: Call) -> Response:
     check_include(call)
     body = await call.body(CreateRun)
     partition = thread_partition(call.principal.tenant, thread_id)
-    thread = await load_thread(call, partition, thread_id)
+    await load_thread(call, partition, thread_id)
     run = await _queued_run(call, thread_id, body)
-    for _ in range(ATTEMPTS):
+
+    async def start() -> Response:
         thread = await load_unlocked_thread(call, partition, thread_id, RUN_REFUSED)
-        messages, next_seq = message_documents(thread, body.additional_messages or [], run["created_at"])
+        messages, next_seq = message_documents(
+            thread, body.additional_messages or [], run["created_at"], param="additional_messages"
+        )
         grown = replace(thread, body=thread.body | {"next_seq": next_seq})
-        try:
-            return await _start(call, partition, grown, run, stream=bool(body.stream), with_changes=messages)
-        except Conflict:
-            continue
-    raise StoreUnavailable()
+        return await _start(call, partition, grown, run, stream=bool(body.stream), with_changes=messages)
+
+    return await settle(start)
 
 
 @operation(bp, "POST", "threads/runs")

@@ -22,6 +22,7 @@ from domain.threads import (
     tombstone,
 )
 from events.addresses import active_run_of, thread_partition
+from events.races import settle
 from ids import new_id
 from ports.documents import MAX_CHANGES, Create, Delete, Document, Replace
 from routes.locks import load_thread
@@ -29,7 +30,6 @@ from routes.lookup import path_id
 from routes.moments import moments
 from routes.operation import Call, operation, reply
 from routes.paging import page
-from routes.races import settle
 from schemas.thread import CreateThread, ModifyThread
 
 bp = df.Blueprint()
