@@ -17,13 +17,15 @@ from activities.finish_turn import finish_turn, recorded_outcome
 from activities.listen import Interrupted, Spoken, listen
 from activities.outcomes import Outcome, closed, or_store_away, standing, throttled, unavailable
 from activities.read_conversation import BudgetSpent, read_conversation
+from activities.show_images import show_images
 from domain import runs
 from errors import Conflict, StoreUnavailable
-from events.addresses import batch_id, thread_partition, turn_id
-from events.fold import fold
+from events.addresses import batch_id, tenant_of, thread_partition, turn_id
+from events.fold import LogState, fold
 from events.log import run_event
 from events.run_record import changed_run, lifetime_of, run_of
 from events.turn_stream import Replaced, TurnStream
+from ports.blobs import Blobs
 from ports.documents import Document, Documents
 from ports.language_model import LanguageModel, ModelRefused, ModelThrottled, ModelUnavailable
 
@@ -60,6 +62,7 @@ class TurnDelivery:
     run_id: str
     turn: int
     clock: Callable[[], float] = time.time
+    blobs: Callable[[], Blobs] = wiring.blobs  # most conversations need none
 
     async def take(self) -> Outcome:
         while True:
@@ -76,6 +79,9 @@ class TurnDelivery:
 
     async def _enter(self) -> tuple[Document, TurnStream] | Outcome:
         for _ in range(ATTEMPTS):
+            # The log before run and record: whatever ends, cancels or finishes after this look takes
+            # the very number that is tried for below.
+            log = await fold(self.documents, self.partition, self.run_id)
             run = await self.documents.get(self.partition, self.run_id)
             outcome = standing(run, self.clock()) or await self._recorded(run)
             if outcome:
@@ -84,7 +90,7 @@ class TurnDelivery:
             if tools := [tool["type"] for tool in run_of(run)["tools"] if tool["type"] != "function"]:
                 return closed(runs.failed("server_error", _not_yet(tools)))
             try:
-                return await self._take_number(run)
+                return await self._take_number(run, log)
             except Conflict:
                 continue
         raise StoreUnavailable(f"The run {self.run_id} is changing too fast.")
@@ -93,8 +99,7 @@ class TurnDelivery:
         record = await self.documents.get(self.partition, turn_id(self.run_id, self.turn))
         return recorded_outcome(record, run) if record and run else None
 
-    async def _take_number(self, document: Document) -> tuple[Document, TurnStream]:
-        log = await fold(self.documents, self.partition, self.run_id)
+    async def _take_number(self, document: Document, log: LogState) -> tuple[Document, TurnStream]:
         run = run_of(document)
         now = self.clock()
         if run["status"] != "queued":
@@ -110,7 +115,8 @@ class TurnDelivery:
     async def _speak(self, run: Document, stream: TurnStream) -> Outcome:
         expires_at = run_of(run)["expires_at"]
         try:
-            request = await read_conversation(self.documents, self.partition, run, self.turn, self.context_tokens)
+            conversation = await read_conversation(self.documents, self.partition, run, self.turn, self.context_tokens)
+            request = await show_images(conversation, self.documents, self.blobs, tenant_of(self.partition))
             spoken = await listen(self.model, request, stream, self._look, self.clock)
         except Interrupted as interrupted:
             return interrupted.outcome
