@@ -221,7 +221,7 @@ class CosmosDocuments:
         descending: bool = False,
         where: Mapping[str, str] | None = None,
     ) -> list[Document]:
-        query = listing(kind, after, before, descending, where)
+        query = listing(partition, kind, after, before, descending, where)
         return [document(stored) for stored in await self._query("list", query, limit, partition)]
 
 

@@ -2,12 +2,13 @@
 
     id, pk              the document's id and its partition
     kind, sort          as in the port
-    place               "{kind}/{sort}": a listing is one range of this one indexed path
-    terms               ["[\\"key\\",\\"value\\"]", ...]: JSON texts, so that a filter is one look into the index
+    place               "{pk}/{kind}/{sort}": a listing is one range of this one indexed path
+    terms               [JSON text of [pk, kind, key, value], ...]: a filter is one look into the index
     unfinished_since    only where the document has one; so is ttl
     body, writer        not indexed
 
-What is indexed is said once, in cosmos_container.json.
+An index covers a physical partition, which holds many of ours: with the partition in what is looked up,
+a page costs the page whatever the neighbours hold. What is indexed is said once, in cosmos_container.json.
 """
 
 import json
@@ -29,8 +30,8 @@ def item(partition: str, document: Document, body: dict[str, Any], writer: str) 
         "pk": partition,
         "kind": document.kind,
         "sort": document.sort,
-        "place": f"{document.kind}/{document.sort}",
-        "terms": [_term(key, value) for key, value in document.terms.items()],
+        "place": f"{partition}/{document.kind}/{document.sort}",
+        "terms": [_term(partition, document.kind, key, value) for key, value in document.terms.items()],
         "writer": writer,
         "body": body,
     }
@@ -47,7 +48,7 @@ def document(stored: Mapping[str, Any]) -> Document:
         kind=stored["kind"],
         body=stored["body"],
         sort=stored["sort"],
-        terms=dict(json.loads(term) for term in stored["terms"]),
+        terms={key: value for _, _, key, value in map(json.loads, stored["terms"])},
         unfinished_since=stored.get("unfinished_since"),
         ttl=stored.get("ttl"),
         version=stored["_etag"],
@@ -55,21 +56,27 @@ def document(stored: Mapping[str, Any]) -> Document:
 
 
 def listing(
-    kind: str, after: str | None, before: str | None, descending: bool, where: Mapping[str, str] | None
+    partition: str,
+    kind: str,
+    after: str | None,
+    before: str | None,
+    descending: bool,
+    where: Mapping[str, str] | None,
 ) -> Query:
     lower, upper = (before, after) if descending else (after, before)
+    begin = f"{partition}/{kind}/"
+    end = f"{partition}/{kind}0"  # "0" follows "/"
     conditions = [f"c.place {'>=' if lower is None else '>'} @lower", "c.place < @upper"]
     parameters = [
-        {"name": "@lower", "value": f"{kind}/{lower or ''}"},
-        # "0" follows "/": the end of everything of this kind.
-        {"name": "@upper", "value": f"{kind}0" if upper is None else f"{kind}/{upper}"},
+        {"name": "@lower", "value": begin + (lower or "")},
+        {"name": "@upper", "value": end if upper is None else begin + upper},
     ]
     for number, (key, value) in enumerate((where or {}).items()):
         conditions.append(f"ARRAY_CONTAINS(c.terms, @term{number})")
-        parameters.append({"name": f"@term{number}", "value": _term(key, value)})
+        parameters.append({"name": f"@term{number}", "value": _term(partition, kind, key, value)})
     direction = "DESC" if descending else "ASC"
     return f"SELECT * FROM c WHERE {' AND '.join(conditions)} ORDER BY c.place {direction}", parameters
 
 
-def _term(key: str, value: str) -> str:
-    return json.dumps([key, value], ensure_ascii=False, separators=(",", ":"))
+def _term(partition: str, kind: str, key: str, value: str) -> str:
+    return json.dumps([partition, kind, key, value], ensure_ascii=False, separators=(",", ":"))

@@ -8,8 +8,8 @@ from pydantic_core import from_json, to_json
 
 from ports.documents import MAX_CHANGES, MAX_COMMIT_BYTES, Change, Delete
 
-# What Cosmos DB takes as an item's id.
-_ID = re.compile(r"[^/\\?#\x00-\x1f]{1,255}")
+# Needs no escaping in an address; Cosmos DB itself refuses only / \ ? #.
+_ID = re.compile(r"[A-Za-z0-9._:@-]{1,255}")
 
 
 def changed_id(change: Change) -> str:
@@ -20,8 +20,8 @@ def encoded(changes: Sequence[Change]) -> list[str]:
     """Return the body of each change as JSON text, "" for a Delete.
 
     Raises ValueError for what no store takes: more than MAX_CHANGES or MAX_COMMIT_BYTES (UTF-8, of
-    bodies and terms), nothing at all, two changes of one document, an id with a / or the like, a ttl
-    below one second, text that is not Unicode.
+    bodies and terms), nothing at all, two changes of one document, an id with anything but letters,
+    digits and ._:@-, a ttl below one second, text that is not Unicode.
     """
     if not 1 <= len(changes) <= MAX_CHANGES:
         raise ValueError(f"A commit holds 1 to {MAX_CHANGES} changes, not {len(changes)}.")

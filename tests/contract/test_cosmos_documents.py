@@ -8,13 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 
 from adapters.cosmos import COMMIT_ATTEMPTS, CosmosDocuments
-from adapters.cosmos_client import cosmos_client
+from adapters.cosmos_client import cosmos_client, cosmos_documents
 from errors import Conflict, StoreUnavailable
 from ports.documents import Create, Delete, Document, Replace
 from settings import Settings, SettingsError
 from tests.cosmos_container import ensure_container
+from tests.cosmos_double.process import cosmos_double_process
 from tests.cosmos_double.server import KEY, CosmosDouble
 
 PARTITION = "default/thread_1"
@@ -212,3 +214,16 @@ def test_a_key_never_leaves_the_machine():
     with pytest.raises(SettingsError, match="COSMOS_KEY"):
         Settings.from_environment({"COSMOS_ENDPOINT": "https://account.documents.azure.com:443/", "COSMOS_KEY": KEY})
     assert Settings.from_environment({"COSMOS_ENDPOINT": "https://localhost:8081", "COSMOS_KEY": KEY}).cosmos_key
+
+
+async def test_the_double_serves_other_processes_and_fails_on_demand():
+    async with cosmos_double_process() as environment, ClientSession() as http:
+        documents = cosmos_documents(Settings.from_environment(environment))
+        [stored] = await documents.commit(PARTITION, Create(message(0)))
+        faults = f"{environment['COSMOS_ENDPOINT']}/double/faults"
+        async with http.post(faults, json={"kind": "cut_after", "operation": "batch"}):
+            assert await documents.commit(PARTITION, Replace(stored, stored.version))
+        async with http.post(faults, json={"down": True}):
+            with pytest.raises(StoreUnavailable):
+                await documents.get(PARTITION, "msg_0")
+        await documents.close()
