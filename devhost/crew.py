@@ -45,6 +45,10 @@ class Worker:
         self.last_heard = time.monotonic() + START_UP
         self.listening: asyncio.Task[None] | None = None
 
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
     def send(self, frame: frames.Frame) -> None:
         assert self.process.stdin
         if not self.process.stdin.is_closing():
@@ -163,6 +167,7 @@ class Crew:
             *(sys.executable, "-m", "devhost.worker", *arguments),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            limit=1 << 20,  # bytes read ahead of the frames
             env=self._environment,
             cwd=self._app,
             # Ctrl-C in the terminal is for the host alone.

@@ -16,6 +16,8 @@ logger = logging.getLogger("devhost.dispatch")
 
 
 class Worker(Protocol):
+    @property
+    def pid(self) -> int: ...
     def send(self, frame: Frame) -> None: ...
 
 
@@ -29,7 +31,10 @@ class Delivery:
 
 
 class Dispatcher:
-    """`complete` takes the outcome of each piece of work exactly once. Runs on the host's event loop."""
+    """`complete` takes the outcome of each piece of work exactly once. Runs on the host's event loop.
+
+    The debug log says who holds what; from it `tests/soak` knows where a kill has landed.
+    """
 
     def __init__(self, complete: Callable[[Work, str | Failure], None]) -> None:
         self._complete = complete
@@ -52,6 +57,7 @@ class Dispatcher:
         self._loads.pop(worker, None)
         for number, delivery in [item for item in self._out.items() if item[1].worker is worker]:
             del self._out[number]
+            logger.debug("delivery %d is lost with its worker", number)
             if delivery.count >= MAX_DELIVERIES:
                 self._give_up(delivery.work)
             else:
@@ -64,6 +70,7 @@ class Dispatcher:
         if delivery is None or delivery.worker is not worker:
             return
         del self._out[frame["reply"]]
+        logger.debug("delivery %d is answered", frame["reply"])
         self._loads[worker] -= 1
         outcome = Failure(frame["error"], frame["trace"]) if "error" in frame else frame["body"]
         self._complete(delivery.work, outcome)
@@ -75,6 +82,8 @@ class Dispatcher:
             number = next(self._numbers)
             self._out[number] = Delivery(work, worker, count)
             self._loads[worker] += 1
+            what = (number, work.kind, work.name, work.instance_id, worker.pid)
+            logger.debug("delivery %d: %s %s of [%s] to worker %d", *what)
             worker.send({"run": number, "kind": work.kind, "name": work.name, "body": work.body})
 
     def _give_up(self, work: Work) -> None:

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import json
+import logging
 import sys
 import traceback
 import types
@@ -23,6 +24,9 @@ TRIGGERS: dict[str, Kind] = {
     "timerTrigger": "timer",
     "warmupTrigger": "warmup",
 }
+
+logger = logging.getLogger("devhost.functions")
+
 _TICK = json.dumps({"IsPastDue": False, "Schedule": {}, "ScheduleStatus": {}})
 
 
@@ -65,7 +69,7 @@ class App:
         self._client_settings = client_settings
         self.http: list[Function] = []
         self.timers: list[Function] = []
-        self.warm_up: Function | None = None  # Azure allows one
+        self._warm_up: Function | None = None  # Azure allows one
         self._invocable: dict[tuple[Kind, str], Function] = {}
         start_threadpool_executor()
         for function in _index(folder):
@@ -81,7 +85,17 @@ class App:
             if kind == "timer":
                 self.timers.append(function)
             elif kind == "warmup":
-                self.warm_up = function
+                self._warm_up = function
+
+    async def warm_up(self) -> None:
+        """Run the warm-up function, if there is one. Raises AppBroken if it finds that a setting is."""
+        if self._warm_up is None:
+            return
+        outcome = await self.invoke("warmup", self._warm_up.name, "{}")
+        if isinstance(outcome, Failure):
+            if outcome.error.startswith("SettingsError("):
+                raise AppBroken(outcome.trace.rstrip().rpartition("SettingsError: ")[2])
+            logger.warning("%s failed: %s", self._warm_up.name, outcome.error)
 
     async def request(self, function: Function, request: Any) -> Any:
         """Call an HTTP function with the request itself, as the FastAPI extension does."""

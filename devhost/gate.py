@@ -6,6 +6,7 @@ Nothing is parsed here, so a stream or a large upload costs no more than its byt
 import asyncio
 import errno
 import socket
+import sys
 from contextlib import suppress
 from typing import cast
 
@@ -33,7 +34,7 @@ def bind(host: str, port: int) -> socket.socket:
         listener.bind(address)
         listener.listen(1024)
     except OSError as error:
-        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+        if error.errno == errno.EADDRINUSE or (error.errno == errno.EACCES and sys.platform == "win32"):
             raise PortTaken(f"Port {port} is taken: stop what uses it, or choose another with --port.") from None
         raise PortTaken(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from None
     return listener

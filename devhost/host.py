@@ -92,7 +92,10 @@ class Host:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, heed)
             return
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # it is under nohup
+            numbers.append(signal.SIGHUP)
+        for number in numbers:
             self._loop.add_signal_handler(number, heed)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 import uvicorn
 
@@ -36,10 +36,11 @@ logger = logging.getLogger("devhost.worker")
 class Host:
     """The pipes to the host process."""
 
-    def __init__(self, incoming: BinaryIO, outgoing: int, leave: Callable[[], None]) -> None:
+    def __init__(self, incoming: BinaryIO, outgoing: int, leave: Callable[[int], NoReturn]) -> None:
+        """`leave` ends the process, from any thread, with the exit code it is given."""
         self._incoming = incoming
         self._outgoing = outgoing
-        self._leave = leave
+        self.leave = leave
         self._writing = threading.Lock()
 
     def send(self, frame: frames.Frame) -> None:
@@ -49,7 +50,7 @@ class Host:
                 while data:
                     data = data[os.write(self._outgoing, data) :]
             except OSError:
-                self._leave()
+                self.leave(0)
 
     def start(self, on_frame: Callable[[frames.Frame], object]) -> None:
         """Listen and show signs of life, in threads of their own: the app may keep the event loop busy."""
@@ -60,7 +61,7 @@ class Host:
         while frame := frames.read(self._incoming):
             on_frame(frame)
         # The host is gone, or has replaced this worker. Nothing done from here on would count.
-        self._leave()
+        self.leave(0)
 
     def _beat(self) -> None:
         while True:
@@ -85,8 +86,8 @@ class Server(uvicorn.Server):
         yield
 
 
-async def run(host: Host, options: argparse.Namespace) -> None:
-    """Load the app and serve until the host says stop."""
+async def run(host: Host, options: argparse.Namespace) -> NoReturn:
+    """Load the app and serve until the host says stop. Leaves from here: frames need the loop to the last."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     app: App | None = None
@@ -110,11 +111,13 @@ async def run(host: Host, options: argparse.Namespace) -> None:
         task.add_done_callback(running.discard)
 
     host.start(lambda frame: loop.call_soon_threadsafe(accept, frame))
-    app = App(Path(options.app), options.client)
-    if app.warm_up:
-        warmed = await app.invoke("warmup", app.warm_up.name, "{}")
-        if isinstance(warmed, Failure):
-            logger.warning("%s failed: %s", app.warm_up.name, warmed.error)
+    try:
+        app = App(Path(options.app), options.client)
+        await app.warm_up()
+    except AppBroken as error:
+        logger.debug("loading", exc_info=True)
+        host.send({"broken": str(error)})
+        host.leave(1)
     timers = [
         {"name": f.name, "schedule": f.trigger["schedule"], "at_start": bool(f.trigger.get("runOnStartup"))}
         for f in app.timers
@@ -124,6 +127,7 @@ async def run(host: Host, options: argparse.Namespace) -> None:
     await stop.wait()
     server.should_exit = True
     await serving
+    host.leave(0)
 
 
 def _server_config(app: App, options: argparse.Namespace) -> uvicorn.Config:
@@ -158,7 +162,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     start_logging()
 
-    def leave(code: int = 0) -> None:
+    def leave(code: int) -> NoReturn:
         if options.socket:
             with suppress(OSError):  # the host may have cleared it away
                 Path(options.socket).unlink()
@@ -172,14 +176,7 @@ def main() -> None:
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     host = Host(incoming, outgoing, leave)
-    try:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(run(host, options))
-    except AppBroken as error:
-        logger.debug("loading", exc_info=True)
-        host.send({"broken": str(error)})
-        leave(1)
-    leave()
+    asyncio.run(run(host, options), loop_factory=new_event_loop)
 
 
 if __name__ == "__main__":

@@ -30,8 +30,9 @@ def test_a_port_that_is_taken_is_one_clear_line(start_host: StartHost):
     assert line == f"Port {port} is taken: stop what uses it, or choose another with --port."
 
 
-def test_a_broken_setting_is_one_clear_line(start_host: StartHost):
-    line = refusal(start_host(APP_BREAKS="SETTING must be a number."))
+@pytest.mark.parametrize("when", ["APP_BREAKS", "WARM_UP_BREAKS"])
+def test_a_broken_setting_is_one_clear_line(start_host: StartHost, when: str):
+    line = refusal(start_host(**{when: "SETTING must be a number."}))
     assert line == "SETTING must be a number."
 
 
@@ -76,6 +77,17 @@ def test_stopping_is_quick_and_leaves_nothing(start_host: StartHost, number: sig
     assert time.monotonic() - began < 3
     assert host.left_over() == []
     assert "Traceback" not in host.log
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_asking_twice_to_stop_waits_for_nobody(start_host: StartHost):
+    host = start_host().ready()
+    host.workers()[0].suspend()
+    host.process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    host.process.send_signal(signal.SIGINT)
+    assert host.process.wait(10) == 1
+    assert eventually(lambda: not host.left_over(), timeout=5)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -130,11 +142,17 @@ def test_settings_come_from_the_file_where_the_environment_has_none(start_host: 
 
 def test_timer_functions_run_at_the_start_and_at_their_schedule(start_host: StartHost):
     host = start_host("--workers", "2", SWEEPER_SCHEDULE="* * * * * *").ready()
-    sweeps = eventually(lambda: len(host.notes("sweep")) >= 4 and host.notes("sweep"))
+    eventually(lambda: len(host.notes("sweep")) >= 4)
+    sweeps = host.notes("sweep")
     assert all(sweep["rpc"] for sweep in sweeps)
     # At the start, whenever that was, then at full seconds, each by one worker.
     assert all(sweep["at"] % 1 < 0.9 for sweep in sweeps[1:])
     assert len({int(sweep["at"]) for sweep in sweeps[1:]}) == len(sweeps) - 1
+
+
+def test_each_worker_is_warmed_up_before_it_is_ready(start_host: StartHost):
+    host = start_host("--workers", "2").ready()
+    assert {note["pid"] for note in host.notes("warm-up")} == {worker.pid for worker in host.workers()}
 
 
 def test_workers_are_children_of_the_host(start_host: StartHost):

@@ -14,11 +14,12 @@ import azure.functions as func
 from azurefunctions.extensions.http.fastapi import JSONResponse, Request, Response, StreamingResponse
 from durabletask import task
 
+
+class SettingsError(Exception):
+    pass
+
+
 if reason := os.environ.get("APP_BREAKS"):
-
-    class SettingsError(Exception):
-        pass
-
     raise SettingsError(reason) if reason.startswith("SETTING") else ValueError(reason)
 if os.environ.get("APP_DIES"):
     os._exit(3)
@@ -132,6 +133,13 @@ async def poison(id: str) -> None:
 @bp.activity_trigger(input_name="id")
 async def ends(id: str) -> None:
     note("end", id=id)
+
+
+@bp.warm_up_trigger(arg_name="instance")
+async def warmup(instance: str) -> None:
+    note("warm-up")
+    if reason := os.environ.get("WARM_UP_BREAKS"):
+        raise SettingsError(reason)
 
 
 @bp.timer_trigger(arg_name="timer", schedule="%SWEEPER_SCHEDULE%", run_on_startup=True)
