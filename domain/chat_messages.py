@@ -1,12 +1,15 @@
 """From assistants, messages and tools to chat messages: the one place where the two shapes meet."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from ports.language_model import ChatRequest
 
 Resource = dict[str, Any]  # an object as the Assistants API shows it
 ChatMessage = dict[str, Any]  # one entry of a chat completion's `messages`
+
+# In place of a picture's URL until it is looked up: `file:{file_id}`. No client can send such a URL.
+FILE = "file:"
 
 
 class CallRecord(TypedDict):
@@ -69,11 +72,44 @@ def turn_messages(turns: Sequence[TurnRecord]) -> list[ChatMessage]:
 def chat_message(message: Resource) -> ChatMessage | None:
     """A message of the thread; None if it holds nothing to read."""
     texts = [text for part in message["content"] if (text := _text(part))]
-    images = [_image(part["image_url"]) for part in message["content"] if part["type"] == "image_url"]
+    images = any(part["type"] in ("image_url", "image_file") for part in message["content"])
     if message["role"] == "user" and images:
         return {"role": "user", "content": [*_content_parts(message["content"])]}
     # As one string: not every endpoint understands a list of parts.
     return {"role": message["role"], "content": "\n".join(texts)} if texts else None
+
+
+def file_images(messages: Sequence[ChatMessage]) -> list[str]:
+    """The ids of files that stand for pictures in chat messages, each once, newest first."""
+    parts = [part for message in reversed(messages) for part in reversed(_parts(message))]
+    return list(dict.fromkeys(file_id for part in parts if (file_id := _file_id(part))))
+
+
+def with_images(messages: Sequence[ChatMessage], urls: Mapping[str, str]) -> list[ChatMessage]:
+    """Put the pictures' URLs, by file id, into chat messages; a missing one becomes a note."""
+    return [
+        message | {"content": [_seen(part, urls) for part in _parts(message)]} if _parts(message) else message
+        for message in messages
+    ]
+
+
+def _seen(part: Resource, urls: Mapping[str, str]) -> Resource:
+    file_id = _file_id(part)
+    if file_id is None:
+        return part
+    if file_id not in urls:
+        return {"type": "text", "text": _unseen(file_id)}
+    return part | {"image_url": part["image_url"] | {"url": urls[file_id]}}
+
+
+def _parts(message: ChatMessage) -> list[Resource]:
+    content = message.get("content")
+    return content if isinstance(content, list) else []
+
+
+def _file_id(part: Resource) -> str | None:
+    url = part["image_url"]["url"] if part["type"] == "image_url" else ""
+    return url.removeprefix(FILE) if url.startswith(FILE) else None
 
 
 def _content_parts(parts: Sequence[Resource]) -> list[dict[str, Any]]:
@@ -82,6 +118,9 @@ def _content_parts(parts: Sequence[Resource]) -> list[dict[str, Any]]:
     for part in parts:
         if part["type"] == "image_url":
             content.append({"type": "image_url", "image_url": _image(part["image_url"])})
+        elif part["type"] == "image_file":
+            image = part["image_file"]
+            content.append({"type": "image_url", "image_url": _image(image | {"url": FILE + image["file_id"]})})
         elif text := _text(part):
             content.append({"type": "text", "text": text})
     return content
@@ -94,9 +133,13 @@ def _text(part: Resource) -> str:
         case "refusal":
             return part["refusal"]
         case "image_file":
-            # Rather than nothing: the model can say that it doesn't see the picture.
-            return f"[Image {part['image_file']['file_id']}: not shown to you.]"
+            return _unseen(part["image_file"]["file_id"])
     return ""
+
+
+def _unseen(file_id: str) -> str:
+    # Rather than nothing: the model can say that it doesn't see the picture.
+    return f"[Image {file_id}: not shown to you.]"
 
 
 def _image(image: Resource) -> Resource:

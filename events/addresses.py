@@ -7,6 +7,10 @@ def thread_partition(tenant: str, thread_id: str) -> str:
     return f"{tenant}/{thread_id}"
 
 
+def tenant_of(partition: str) -> str:
+    return partition.partition("/")[0]
+
+
 def batch_id(run_id: str, number: int) -> str:
     return f"{run_id}.log.{number:08}"
 

@@ -24,10 +24,10 @@ def partition_of(tenant: str) -> str:
     return f"{tenant}/files"
 
 
-def record(file: Resource, media_type: str, *, now: float) -> Document:
-    """Return the document of a new file."""
+def record(file: Resource, media_type: str, *, created_ms: int) -> Document:
+    """Return the document of a new file; `created_ms`, Unix milliseconds, is its place in lists."""
     body = {"resource": file, "media_type": media_type}
-    sort = f"{int(now * 1000):013}-{file['id']}"
+    sort = f"{created_ms:013}-{file['id']}"
     return Document(file["id"], "file", body, sort=sort, terms={"purpose": file["purpose"]})
 
 

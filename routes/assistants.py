@@ -5,11 +5,13 @@ from dataclasses import replace
 import azure.durable_functions as df
 from azurefunctions.extensions.http.fastapi import Response
 
+from domain.file_references import in_resources
 from domain.sizes import check_assistant_size
 from domain.threads import tombstone
 from events.races import settle
 from ids import new_id
 from ports.documents import Create, Delete, Document, Replace
+from routes.file_references import check_files
 from routes.lookup import load, path_id
 from routes.moments import moments
 from routes.operation import Call, operation, reply
@@ -22,6 +24,7 @@ bp = df.Blueprint()
 @operation(bp, "POST", "assistants")
 async def create_assistant(call: Call) -> Response:
     body = await call.body(CreateAssistant)
+    await check_files(call, in_resources(body.tool_resources))
     created_ms = moments.next()
     assistant = new_assistant(new_id("assistant"), body, created_ms // 1000)
     check_assistant_size(assistant)
@@ -48,6 +51,9 @@ async def modify_assistant(call: Call) -> Response:
     assistant_id = path_id(call, "assistant", "assistant_id")
     body = await call.body(ModifyAssistant)
     partition = assistants_partition(call)
+    if files := in_resources(body.tool_resources):
+        await load(call, partition, assistant_id, "assistant")
+        await check_files(call, files)
 
     async def modify() -> Response:
         stored = await load(call, partition, assistant_id, "assistant")

@@ -16,6 +16,7 @@ from ids import new_id
 from ports.documents import Document
 from routes.file_content import content_reply
 from routes.lookup import path_id
+from routes.moments import moments
 from routes.multipart import Part, read_parts
 from routes.operation import Call, operation, reply
 from routes.paging import page, page_query
@@ -135,11 +136,11 @@ async def _receive(call: Call, file_id: str) -> Document:
         raise InvalidRequest("Missing required parameter: 'file'.", param="file", code="missing_required_parameter")
     if size == 0:
         raise InvalidRequest("The file is empty.", param="file")
-    now = time.time()
+    created_ms = moments.next()
     name = _filename(file)
     lifetime = wanted.expires_after and wanted.expires_after.seconds
-    resource = new_file(file_id, name, size, wanted.purpose, now=int(now), lifetime=lifetime)
-    return records.record(resource, media_type(file.media_type, name), now=now)
+    resource = new_file(file_id, name, size, wanted.purpose, now=created_ms // 1000, lifetime=lifetime)
+    return records.record(resource, media_type(file.media_type, name), created_ms=created_ms)
 
 
 async def _within_quota(call: Call, file: Part) -> AsyncIterator[bytes]:

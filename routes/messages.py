@@ -6,11 +6,13 @@ from dataclasses import replace
 import azure.durable_functions as df
 from azurefunctions.extensions.http.fastapi import Response
 
+from domain.file_references import in_message
 from domain.threads import message_documents, tombstone
 from events.addresses import thread_partition
 from events.races import settle
 from ids import check_id
 from ports.documents import Create, Delete, Document, Replace
+from routes.file_references import check_files
 from routes.locks import MESSAGE_REFUSED, load_thread, load_unlocked_thread
 from routes.lookup import load, path_id
 from routes.operation import Call, operation, reply
@@ -25,6 +27,9 @@ async def create_message(call: Call) -> Response:
     thread_id = path_id(call, "thread", "thread_id")
     body = await call.body(CreateMessage)
     partition = _partition(call, thread_id)
+    if files := in_message(body):
+        await load_thread(call, partition, thread_id)  # a missing thread is named first (E.11)
+        await check_files(call, files)
 
     async def append() -> Response:
         thread = await load_unlocked_thread(call, partition, thread_id, MESSAGE_REFUSED)

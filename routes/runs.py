@@ -9,6 +9,7 @@ import azure.durable_functions as df
 from azurefunctions.extensions.http.fastapi import Response
 
 from domain import runs
+from domain.file_references import in_messages, in_resources, in_thread
 from domain.threads import message_documents
 from domain.tool_choice import check_tool_choice
 from errors import InvalidRequest, NotFound
@@ -22,6 +23,7 @@ from events.starting import starting_changes
 from events.stream import Cursor
 from ids import check_id, new_id
 from ports.documents import Change, Document
+from routes.file_references import check_files
 from routes.includes import check_include
 from routes.locks import RUN_REFUSED, load_thread, load_unlocked_thread
 from routes.operation import Call, operation, reply
@@ -41,6 +43,7 @@ async def create_run(call: Call) -> Response:
     partition = thread_partition(call.principal.tenant, thread_id)
     await load_thread(call, partition, thread_id)
     run = await _queued_run(call, thread_id, body)
+    await check_files(call, in_messages(body.additional_messages or [], "additional_messages"))
 
     async def start() -> Response:
         thread = await load_unlocked_thread(call, partition, thread_id, RUN_REFUSED)
@@ -59,6 +62,7 @@ async def create_thread_and_run(call: Call) -> Response:
     body = await call.body(CreateThreadAndRun)
     thread_id = new_id("thread")
     run = await _queued_run(call, thread_id, body)
+    await check_files(call, [*in_resources(body.tool_resources), *in_thread(body.thread, "thread.")])
     thread, messages = await begin_thread(call, thread_id, body.thread)
     partition = thread_partition(call.principal.tenant, thread_id)
     created = ("thread.created", thread.body["resource"])

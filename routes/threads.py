@@ -12,6 +12,7 @@ from typing import Any
 import azure.durable_functions as df
 from azurefunctions.extensions.http.fastapi import Request, Response
 
+from domain.file_references import in_resources, in_thread
 from domain.threads import (
     entry_id,
     message_documents,
@@ -25,6 +26,7 @@ from events.addresses import active_run_of, thread_partition
 from events.races import settle
 from ids import new_id
 from ports.documents import MAX_CHANGES, Create, Delete, Document, Replace
+from routes.file_references import check_files
 from routes.locks import load_thread
 from routes.lookup import path_id
 from routes.moments import moments
@@ -41,6 +43,7 @@ _SWEPT = ("message", "step", "run", "turn", "batch", "tombstone")
 @operation(bp, "POST", "threads")
 async def create_thread(call: Call) -> Response:
     body = await call.body(CreateThread)
+    await check_files(call, in_thread(body))
     thread, messages = await begin_thread(call, new_id("thread"), body)
     await call.documents.commit(thread_partition(call.principal.tenant, thread.id), Create(thread), *messages)
     return reply(thread.body["resource"])
@@ -92,6 +95,9 @@ async def modify_thread(call: Call) -> Response:
     thread_id = path_id(call, "thread", "thread_id")
     body = await call.body(ModifyThread)
     partition = thread_partition(call.principal.tenant, thread_id)
+    if files := in_resources(body.tool_resources):
+        await load_thread(call, partition, thread_id)
+        await check_files(call, files)
 
     async def modify() -> dict[str, Any]:
         thread = await load_thread(call, partition, thread_id)

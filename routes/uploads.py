@@ -24,6 +24,7 @@ from ids import new_id
 from ports.documents import Create, Delete, Document, Replace
 from routes.files import discard, limited
 from routes.lookup import path_id
+from routes.moments import moments
 from routes.multipart import read_parts
 from routes.operation import Call, operation, reply
 from schemas.upload import CompleteUpload, CreateUpload
@@ -197,7 +198,7 @@ async def _commit(call: Call, upload: Document, file_id: str, part_ids: list[str
     """Add the file and complete the upload in one commit. InvalidRequest if the upload is over by now."""
     tenant = call.principal.tenant
     for attempt in range(records.ATTEMPTS):
-        file = _file_of(upload, file_id, now=time.time())
+        file = _file_of(upload, file_id)
         resource = upload.body["resource"] | {"status": "completed", "file": file.body["resource"]}
         completed = replace(upload, body=upload.body | {"resource": resource, "part_ids": part_ids})
         adding = await records.adding(call.documents, tenant, file, quota=call.settings.files_quota_bytes)
@@ -214,10 +215,11 @@ async def _commit(call: Call, upload: Document, file_id: str, part_ids: list[str
     raise StoreUnavailable
 
 
-def _file_of(upload: Document, file_id: str, *, now: float) -> Document:
-    pending, lifetime = upload.body["resource"], upload.body["lifetime"]
-    file = new_file(file_id, pending["filename"], pending["bytes"], pending["purpose"], now=int(now), lifetime=lifetime)
-    return records.record(file, upload.body["media_type"], now=now)
+def _file_of(upload: Document, file_id: str) -> Document:
+    created_ms = moments.next()
+    now, lifetime, pending = created_ms // 1000, upload.body["lifetime"], upload.body["resource"]
+    file = new_file(file_id, pending["filename"], pending["bytes"], pending["purpose"], now=now, lifetime=lifetime)
+    return records.record(file, upload.body["media_type"], created_ms=created_ms)
 
 
 def _is_completed(upload: Document, part_ids: list[str]) -> bool:

@@ -113,7 +113,7 @@ async def test_an_expired_file_behaves_as_deleted(service: Service, openai_clien
     expired, now = new_id("file"), time.time()
     documents = SqliteDocuments(service.data / "assistants.db")
     file = new_file(expired, "old.txt", 3, "evals", now=int(now) - 7200, lifetime=3600)
-    await records.add(documents, "default", records.record(file, "text/plain", now=now), quota=0)
+    await records.add(documents, "default", records.record(file, "text/plain", created_ms=int(now * 1000)), quota=0)
     await documents.close()
 
     for call in (openai_client.files.retrieve, openai_client.files.content, openai_client.files.delete):

@@ -91,7 +91,7 @@ class Stores:
         now = time.time()
         file = new_file(new_id("file"), "a.txt", 3, "assistants", now=int(now), lifetime=lifetime)
         await self.put(file["id"])
-        await records.add(self.documents, "t1", records.record(file, "text/plain", now=now), quota=0)
+        await records.add(self.documents, "t1", records.record(file, "text/plain", created_ms=int(now * 1000)), quota=0)
         return file["id"]
 
     async def put(self, id: str) -> None:

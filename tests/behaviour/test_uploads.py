@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from openai import BadRequestError, NotFoundError, OpenAI
@@ -14,9 +15,9 @@ from openai.types import Upload
 from tests.service import Service
 
 
-def begin(client: OpenAI, size: int, **options) -> Upload:
-    arguments = {"filename": "big.txt", "purpose": "assistants", "mime_type": "text/plain"} | options
-    return client.uploads.create(bytes=size, **arguments)
+def begin(client: OpenAI, size: int, **options: Any) -> Upload:
+    arguments: dict[str, Any] = {"filename": "big.txt", "purpose": "assistants", "mime_type": "text/plain"}
+    return client.uploads.create(bytes=size, **arguments | options)
 
 
 def test_parts_are_joined_in_the_order_of_their_ids(client: OpenAI):

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from domain.chat_messages import TurnRecord, chat_message, chat_request
+from domain.chat_messages import TurnRecord, chat_message, chat_request, file_images, with_images
 from tests.unit.resources import a_function, a_message, a_run
 
 HISTORY = [{"role": "user", "content": "Hi"}]
@@ -96,10 +96,28 @@ def test_pictures_keep_their_place_between_the_texts() -> None:
     }
 
 
-def test_a_picture_from_a_file_is_mentioned() -> None:
-    message = chat_message(a_message(1, "Look:", {"type": "image_file", "image_file": {"file_id": "file-1"}}))
+def test_a_picture_from_a_file_keeps_its_place_and_gets_its_url_later() -> None:
+    first = {"type": "image_file", "image_file": {"file_id": "file-1", "detail": "high"}}
+    second = {"type": "image_file", "image_file": {"file_id": "file-2", "detail": "auto"}}
+    message = chat_message(a_message(1, "Look:", first, second))
     assert message is not None
-    assert message["content"].startswith("Look:\n[Image file-1")
+    assert file_images([message, message]) == ["file-2", "file-1"]
+    assert with_images([message], {"file-1": "data:image/png;base64,AAAA"}) == [
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "Look:"},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA", "detail": "high"}},
+                {"type": "text", "text": "[Image file-2: not shown to you.]"},
+            ],
+        }
+    ]
+
+
+def test_an_assistants_picture_is_mentioned() -> None:
+    picture = {"type": "image_file", "image_file": {"file_id": "file-1"}}
+    message = chat_message(a_message(1, "Look:", picture, role="assistant"))
+    assert message == {"role": "assistant", "content": "Look:\n[Image file-1: not shown to you.]"}
 
 
 def test_an_assistants_refusal_is_what_it_said() -> None:
