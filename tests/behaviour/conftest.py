@@ -31,6 +31,14 @@ def shared_service(scripted_model: ScriptedModel, tmp_path_factory: pytest.TempP
         yield service
 
 
+@pytest.fixture(scope="session")
+def hasty_service(scripted_model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Shared too; its runs live for 4 s, and a silent stream says every 50 ms that it is alive."""
+    settings = {"RUN_LIFETIME_SECONDS": "4", "STREAM_KEEP_ALIVE_SECONDS": "0.05"}
+    with Service(tmp_path_factory.mktemp("hasty"), model=scripted_model, settings=settings) as service:
+        yield service
+
+
 @pytest.fixture
 def service(shared_service: Service) -> Iterator[Service]:
     """The shared service; its log of a failed test is shown with the test."""
