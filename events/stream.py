@@ -48,13 +48,12 @@ class RunStream:
     run_id: str
     keep_alive: float
     ends_at_first_wait: bool = True
+    _run: dict[str, Any] | None = None  # what the log leaves out of the run's events
 
     async def frames(self, after: Cursor, *first: Event) -> AsyncIterator[bytes]:
         """Yield frames until the run ends or waits for its client. `first` go before the log's events."""
         for name, data in first:
             yield _frame(name, data)
-        run = await self.documents.get(self.partition, self.run_id)
-        base = run_of(run) if run else {}
         async for batch in self._batches(after.batch):
             if batch is None:
                 yield KEEP_ALIVE
@@ -62,7 +61,8 @@ class RunStream:
             for index, (name, data) in enumerate(batch.events):
                 if batch.number == after.batch and index <= after.index:
                     continue
-                yield _frame(name, base | data if is_run_event(name) else data, Cursor(batch.number, index))
+                whole = (self._run or {}) | data if is_run_event(name) else data
+                yield _frame(name, whole, Cursor(batch.number, index))
                 if ends_run(name) or (ends_stream(name) and await self._waits_after(batch.number)):
                     yield DONE
                     return
@@ -72,7 +72,10 @@ class RunStream:
     async def _waits_after(self, number: int) -> bool:
         if self.ends_at_first_wait:
             return True
-        return await self.documents.get(self.partition, batch_id(self.run_id, number + 1)) is None
+        try:
+            return await self.documents.get(self.partition, batch_id(self.run_id, number + 1)) is None
+        except StoreUnavailable:
+            return True  # the stream can be resumed from here
 
     async def _batches(self, number: int) -> AsyncIterator[Batch | None]:
         """Yield batches from `number` on, None for each silence of `keep_alive` seconds.
@@ -83,6 +86,7 @@ class RunStream:
         away_since: float | None = None
         while True:
             try:
+                self._run = self._run or await self._whole_run()
                 async for batch in read(self.documents, self.partition, self.run_id, after=number - 1):
                     yield batch
                     number = batch.number + 1
@@ -98,6 +102,10 @@ class RunStream:
                 if monotonic() - away_since > PATIENCE:
                     return
                 await asyncio.sleep(AWAY_INTERVAL)
+
+    async def _whole_run(self) -> dict[str, Any]:
+        run = await self.documents.get(self.partition, self.run_id)
+        return run_of(run) if run else {}
 
     async def _next(self, number: int) -> Any:
         return await self.documents.wait_for(self.partition, batch_id(self.run_id, number), timeout=self.keep_alive)
