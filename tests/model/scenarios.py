@@ -1,0 +1,47 @@
+"""The scenarios that schedules are played on: small ones for every schedule, a long one for random ones."""
+
+from tests.model.scripted_language_model import Said
+from tests.model.story import Scenario
+
+# Silences longer than a batch (0.04 s), and longer than a second, after which a delivery looks up.
+SPOKEN = Said(((0, "a"), (0.1, "b"), (1.3, "c")))
+SHORT = Said(((0, "a"), (0.1, "b")))
+CALLS = Said(calls=("f", "g"))
+SPOKEN_CALLS = Said(((0, "let me see"),), calls=("f", "g"))
+SILENT = Said()
+CUT_OFF = Said(((0, "a"), (0.1, "b")), finish="length")
+THROTTLED = Said(((0, "a"),), throttles=2)
+
+ALL = frozenset({"other", "time", "kill", "zombie", "twin", "away", "hub", "sweep"})
+EXPIRED = frozenset({"expired", "completed"})
+
+# Each with every fault, one deviation more with the soak setting.
+BROAD = (
+    Scenario("an answer", (SPOKEN,), ALL, clients=("cancel",), reads=True),
+    Scenario("an empty answer", (SILENT,), ALL),
+    Scenario("an answer cut off", (CUT_OFF,), ALL, clients=("cancel",), ends=frozenset({"incomplete"})),
+    Scenario("a throttled model", (THROTTLED,), ALL, clients=("cancel",)),
+    Scenario("function calls", (CALLS, SHORT), ALL, clients=("cancel",), submits=2),
+    Scenario("text before function calls", (SPOKEN_CALLS, SHORT), ALL, reads=True),
+    Scenario("two rounds of function calls", (CALLS, SPOKEN_CALLS, SILENT), ALL, clients=("cancel",)),
+    Scenario("outputs at the moment of expiry", (CALLS, SHORT), ALL, lifetime=3.0, submits_after=2.9, ends=EXPIRED),
+    Scenario("an answer at the moment of expiry", (SPOKEN,), ALL, lifetime=2.0, ends=EXPIRED, reads=True),
+)
+
+# Pairs of deviations, where pairs are known to matter.
+DEEP = (
+    Scenario("a zombie", (SHORT,), frozenset({"zombie"})),
+    Scenario("a twin", (SHORT,), frozenset({"other", "twin"})),
+    Scenario("deaths", (SHORT,), frozenset({"kill"})),
+    Scenario("a cancel among zombies", (SHORT,), frozenset({"zombie"}), clients=("cancel",)),
+    Scenario("a cancel among outputs", (CALLS, SILENT), frozenset({"other"}), clients=("cancel",)),
+    Scenario(
+        "outputs around expiry", (CALLS,), frozenset({"time", "other"}), lifetime=3.0, submits_after=2.9, ends=EXPIRED
+    ),
+    Scenario("an expiry among zombies", (SPOKEN,), frozenset({"zombie"}), lifetime=2.0, ends=EXPIRED),
+)
+
+LONG = Scenario(
+    "a long run", (SPOKEN_CALLS, CALLS, SPOKEN), ALL, clients=("cancel", "submit"), submits=2, reads=True,
+    lifetime=120.0, ends=EXPIRED,
+)  # fmt: skip

@@ -1,0 +1,53 @@
+"""A language model in memory that says what a scenario tells it to."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ports.language_model import ChatRequest, Ending, FunctionCall, ModelThrottled, ModelUsage, Piece, TextPiece
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the model does in one turn: (seconds of silence, text) each, then functions it calls.
+
+    `throttles` is how often it says 429 before.
+    """
+
+    pieces: tuple[tuple[float, str], ...] = ()
+    calls: tuple[str, ...] = ()
+    finish: str = "stop"
+    throttles: int = 0
+
+
+@dataclass(slots=True)
+class ScriptedModel:
+    """Says the turn that the request is at. Each call says it in words of its own, kept in `answers`.
+
+    So a message that mixes two calls, or says a piece twice, is like none of them.
+    """
+
+    turns: Sequence[Said]
+    answers: dict[int, list[str]] = field(default_factory=dict)
+    calls: int = 0
+    requests: list[ChatRequest] = field(default_factory=list)
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Piece]:
+        turn = sum(1 for message in request.messages if message.get("tool_calls"))
+        said, self.calls = self.turns[turn], self.calls + 1
+        self.requests.append(request)
+        if self.calls <= said.throttles:
+            raise ModelThrottled("Rate limit is exceeded.", retry_after=2.0)
+        words = [f"{text}/{self.calls} " for _, text in said.pieces]
+        self.answers.setdefault(turn, []).append("".join(words))
+        for (silence, _), word in zip(said.pieces, words, strict=True):
+            if silence:
+                await asyncio.sleep(silence)
+            yield TextPiece(word)
+        calls = [FunctionCall(index, f"call_{turn}_{index}", name, "{}") for index, name in enumerate(said.calls)]
+        finish: Any = "tool_calls" if calls else said.finish
+        yield Ending(finish, calls, ModelUsage(prompt_tokens=10 + turn, completion_tokens=len(words) + len(calls)))
+
+    async def close(self) -> None:
+        pass
