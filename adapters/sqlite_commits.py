@@ -84,40 +84,47 @@ class CommitQueue:
         loop = self._waiting[0].answer.get_loop()
         self._waiting = [commit for commit in self._waiting if not commit.answer.done()]
         batch = self._waiting[:COMMITS_PER_TRANSACTION]
-        try:
-            answers = self._transact(batch) if batch else []
-        except apsw.BusyError:
+        answers = self._transact(batch) if batch else []
+        if answers is None:
             self._give_up_late_ones()
-            pause = LOCKED_PAUSE
         else:
             del self._waiting[: len(batch)]
             for commit, answer in zip(batch, answers, strict=True):
-                self._deliver(commit, answer)
-            pause = 0.0
+                _deliver(commit, answer)
         if self._waiting:
-            loop.call_later(pause, self._work)
-        else:
+            loop.call_later(LOCKED_PAUSE if answers is None else 0, self._work)
+        for commit, answer in zip(batch, answers or (), strict=False):
+            if not isinstance(answer, Exception):
+                self._on_commit(commit)
+        if not self._waiting:
             self._clean_up()
 
-    def _transact(self, batch: list[Commit]) -> Sequence[list[Document] | Exception]:
-        """Return each commit's answer. Raises BusyError if another process has the lock."""
-        self._connection.execute("BEGIN IMMEDIATE")
+    def _transact(self, batch: list[Commit]) -> Sequence[list[Document] | Exception] | None:
+        """Return each commit's answer, None if another process has the lock."""
         try:
             with store_errors():
+                if not self._begin():
+                    return None
                 answers = [self._attempt(commit) for commit in batch]
                 self._connection.execute("COMMIT")
         except (apsw.Error, StoreUnavailable, TypeError, ValueError, OverflowError) as error:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            self._roll_back()
             return [error] * len(batch)
         return answers
 
-    def _deliver(self, commit: Commit, answer: list[Document] | Exception) -> None:
-        if isinstance(answer, Exception):
-            commit.answer.set_exception(answer)
-        else:
-            commit.answer.set_result(answer)
-            self._on_commit(commit)
+    def _begin(self) -> bool:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except apsw.BusyError:
+            return False
+        return True
+
+    def _roll_back(self) -> None:
+        # Nothing to do after some errors, a full disk for one: SQLite has rolled back by itself. A
+        # connection that is broken raises, and its transaction is gone.
+        with suppress(apsw.Error):
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
 
     def _give_up_late_ones(self) -> None:
         now = time.monotonic()
@@ -203,6 +210,13 @@ class CommitQueue:
             self._connection.execute(_CLEAN_UP, (time.time(), CLEANUP_BATCH))
             more = self._connection.changes() == CLEANUP_BATCH
         self._next_cleanup = time.monotonic() + (1.0 if more else CLEANUP_INTERVAL)
+
+
+def _deliver(commit: Commit, answer: list[Document] | Exception) -> None:
+    if isinstance(answer, Exception):
+        commit.answer.set_exception(answer)
+    else:
+        commit.answer.set_result(answer)
 
 
 def _terms(document: Document) -> str:

@@ -130,6 +130,13 @@ async def test_a_full_disk_is_unavailable_and_spares_what_is_stored(documents: S
     assert len(await documents.commit(PARTITION, *big)) == 8
 
 
+async def test_a_broken_connection_is_told_and_nobody_waits_for_ever(documents: SqliteDocuments):
+    documents._commits._connection.close()
+    async with asyncio.timeout(5):
+        with pytest.raises(apsw.ConnectionClosedError):
+            await documents.commit(PARTITION, Create(Document("msg_1", "message", {})))
+
+
 async def test_a_conflict_spares_the_commits_of_the_same_moment(documents: SqliteDocuments):
     await documents.commit(PARTITION, Create(Document("taken", "message", {})))
     results = await asyncio.gather(
