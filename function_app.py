@@ -1,4 +1,4 @@
-"""The front door: registers blueprints, nothing else."""
+"""The front door: checks the settings and registers blueprints, nothing else."""
 
 import azure.durable_functions as df
 import azure.functions as func
@@ -7,6 +7,9 @@ import activities
 import orchestrators
 import routes
 import timers
+import wiring
+
+wiring.settings()  # an app with broken settings does not start
 
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)  # routes/edge.py authenticates
 

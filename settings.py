@@ -8,6 +8,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
+# Where the platform runs the app it sets these; neither Core Tools nor the local host does.
+AZURE_SETS = ("WEBSITE_INSTANCE_ID", "WEBSITE_SITE_NAME")
 
 
 class SettingsError(Exception):
@@ -78,6 +80,10 @@ class Settings:
         if settings.cosmos_key and not _is_local(settings.cosmos_endpoint):
             raise SettingsError(
                 "COSMOS_KEY is for emulators on this machine: in Azure the app's identity opens the store."
+            )
+        if any(map(text, AZURE_SETS)) and not (settings.cosmos_endpoint and settings.blob_endpoint):
+            raise SettingsError(
+                "In Azure set COSMOS_ENDPOINT and BLOB_ENDPOINT: a store on an instance's disk is lost with the instance."
             )
         return settings
 

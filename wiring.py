@@ -17,6 +17,10 @@ def settings() -> Settings:
 
 @cache
 def documents() -> Documents:
+    if settings().cosmos_endpoint:
+        from adapters.cosmos_client import cosmos_documents
+
+        return cosmos_documents(settings())
     from adapters.sqlite import SqliteDocuments
 
     return SqliteDocuments(settings().data_dir / "assistants.db")

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 EVERYONE_MAY = {"errors", "ids"}
 MAY_IMPORT = {
-    "function_app": {"routes", "orchestrators", "activities", "timers"},
+    "function_app": {"routes", "orchestrators", "activities", "timers", "wiring"},
     "wiring": {"settings", "ports", "adapters"},
     "settings": set(),
     "errors": set(),

@@ -1,0 +1,45 @@
+import pytest
+
+from settings import Settings, SettingsError
+
+AZURE_STORES = {"COSMOS_ENDPOINT": "https://x.documents.azure.com", "BLOB_ENDPOINT": "https://x.blob.core.windows.net"}
+
+
+def test_nothing_set_means_the_stores_of_a_laptop():
+    settings = Settings.from_environment({})
+    assert settings.cosmos_endpoint == ""
+    assert settings.run_lifetime_seconds == 600
+    assert not settings.has_model
+
+
+@pytest.mark.parametrize("missing", AZURE_STORES)
+def test_app_in_azure_refuses_a_store_on_its_own_disk(missing):
+    environment = {"WEBSITE_SITE_NAME": "app"} | AZURE_STORES
+    assert Settings.from_environment(environment).cosmos_endpoint
+    with pytest.raises(SettingsError, match="lost with the instance"):
+        Settings.from_environment(environment | {missing: ""})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RUN_LIFETIME_SECONDS", "soon"),
+        ("RUN_LIFETIME_SECONDS", "0"),
+        ("RUN_LIFETIME_SECONDS", "nan"),
+        ("MODEL_BASE_URL", "api.example.com"),
+        ("MODEL_CONTEXT_TOKENS", "12"),
+    ],
+)
+def test_broken_value_is_refused_by_its_name(name, value):
+    with pytest.raises(SettingsError, match=name):
+        Settings.from_environment({name: value})
+
+
+def test_two_models_are_refused():
+    with pytest.raises(SettingsError, match="not both"):
+        Settings.from_environment({"MODEL_BASE_URL": "http://a/v1", "MODEL_AZURE_ENDPOINT": "https://b"})
+
+
+def test_key_of_a_real_cosmos_account_is_refused():
+    with pytest.raises(SettingsError, match="identity"):
+        Settings.from_environment({"COSMOS_ENDPOINT": AZURE_STORES["COSMOS_ENDPOINT"], "COSMOS_KEY": "key"})
