@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-# In the model's own tokens, for all conversations under way together; one may take up to 8,192.
-CONTEXT_TOKENS = 12_288
 CONVERSATIONS_AT_ONCE = 2
-# Less than a conversation's share, since the service counts with another tokenizer and the answer needs room too.
-PROMPT_TOKENS = 4_096
-ANSWER_TOKENS = 1_024
+# Of one conversation, prompt and answer, as the service counts them. The weights know up to 8,192 tokens, but reading
+# so many takes a small machine a minute.
+WINDOW_TOKENS = 4_096
+ANSWER_TOKENS = 512  # so small a model does not always find an end
+# Of all conversations at once, as the model counts them: half as many again, since its vocabulary is smaller.
+CONTEXT_TOKENS = CONVERSATIONS_AT_ONCE * WINDOW_TOKENS * 3 // 2
 START_SECONDS = 60.0
 
 
@@ -64,7 +65,7 @@ async def start(log: Callable[[str], None]) -> LocalModel:
     environment = {
         "MODEL_BASE_URL": f"{served['address']}/v1",
         "MODEL_API_KEY": served["key"],
-        "MODEL_CONTEXT_TOKENS": str(PROMPT_TOKENS),
+        "MODEL_CONTEXT_TOKENS": str(WINDOW_TOKENS),
     }
     return LocalModel(environment, process)
 
@@ -126,11 +127,15 @@ def _server(key: str) -> Any:
     settings.n_parallel = CONVERSATIONS_AT_ONCE
     settings.kv_unified = True
     settings.n_predict = ANSWER_TOKENS
+    settings.sampling.penalty_repeat = 1.1  # or it goes round in circles
     settings.cache_ram_mib = 0
     settings.warmup = False
     settings.ui = False
     settings.verbosity = 0
-    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = min(4, os.cpu_count() or 1)
+    for threads in (settings.cpuparams, settings.cpuparams_batch):
+        # Its threads wait for one another by spinning: where they can't all run at once it crawls.
+        threads.n_threads = max(1, min(4, (os.cpu_count() or 1) // 2))
+        threads.poll = 0
     return xllamacpp.Server(settings)
 
 
