@@ -262,13 +262,20 @@ def test_continuing_as_new_takes_nothing_from_before(bench):
     assert bench.ended["a"] == "new"
 
 
-def test_a_second_reply_to_a_step_is_dropped(bench):
+def test_a_second_reply_to_a_step_is_dropped_and_the_next_step_stays_out(bench):
     bench.start(two_in_a_row, "a")
     [step] = bench.hub.take()
     reply = bench.reply(step)
     bench.hub.complete_step(step, reply)
+    [one] = bench.hub.take()
+    bench.hub.complete_activity(one, "1")
+    [next_step] = bench.hub.take()
+
     bench.hub.complete_step(step, reply)
-    assert len(bench.run()) == 1
+    bench.client.raise_orchestration_event("a", "nudged")
+    assert bench.hub.take() == []
+    bench.hub.complete_step(next_step, bench.reply(next_step))
+    assert [work.name for work in bench.run()] == ["two"]
 
 
 def test_a_step_that_cannot_be_run_fails_its_orchestration(bench, caplog):
