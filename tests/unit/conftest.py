@@ -17,7 +17,7 @@ KEY = "key-for-tests"
 # Nobody listens there: what is committed stays, and the hub is silent.
 HUB = '{"taskHubName": "default", "rpcBaseUrl": "http://127.0.0.1:9/"}'
 
-_CACHED = (wiring.settings, wiring.documents, wiring.task_hub)
+_CACHED = (wiring.settings, wiring.documents, wiring.blobs, wiring.task_hub)
 
 
 async def _app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,3 +54,9 @@ async def thread(client: httpx.AsyncClient) -> dict[str, Any]:
 @pytest.fixture
 async def assistant(client: httpx.AsyncClient) -> dict[str, Any]:
     return (await client.post("/assistants", json={"model": "gpt-4o"})).json()
+
+
+@pytest.fixture
+async def file_id(client: httpx.AsyncClient) -> str:
+    files = {"file": ("notes.txt", b"Hello")}
+    return (await client.post("/files", files=files, data={"purpose": "assistants"})).json()["id"]

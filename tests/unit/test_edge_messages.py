@@ -11,8 +11,8 @@ async def add(client, thread, **members):
     return await client.post(f"/threads/{thread['id']}/messages", json=body)
 
 
-async def test_a_message_is_shown_with_every_member_in_wire_order(client, thread):
-    attachments = [{"file_id": "file-1", "tools": [{"type": "file_search"}]}]
+async def test_a_message_is_shown_with_every_member_in_wire_order(client, thread, file_id):
+    attachments = [{"file_id": file_id, "tools": [{"type": "file_search"}]}]
     message = (await add(client, thread, attachments=attachments, metadata={"a": "1"})).json()
     assert message["id"].startswith("msg_")
     assert list(message.items())[1:] == [

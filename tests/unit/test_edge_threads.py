@@ -42,9 +42,9 @@ async def test_messages_that_fit_no_commit_are_refused_and_leave_nothing(client)
     assert await listed(client) == []
 
 
-async def test_a_modified_thread_shows_in_the_list(client, thread):
+async def test_a_modified_thread_shows_in_the_list(client, thread, file_id):
     place = f"/threads/{thread['id']}"
-    resources = {"code_interpreter": {"file_ids": ["file-1"]}}
+    resources = {"code_interpreter": {"file_ids": [file_id]}}
     modified = (await client.post(place, json={"metadata": {"user": "u1"}, "tool_resources": resources})).json()
     assert modified == thread | {"metadata": {"user": "u1"}, "tool_resources": resources}
     assert (await client.get(place)).json() == modified
