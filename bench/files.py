@@ -31,7 +31,7 @@ class Cost(NamedTuple):
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     arguments.add_argument("--megabytes", type=int, default=300)
     megabytes = arguments.parse_args().megabytes
     print(f"| {megabytes} MB | seconds | MB/s | worker memory, MB more |\n|---|---|---|---|")
