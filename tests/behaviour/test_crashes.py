@@ -1,0 +1,45 @@
+"""A handful of kills, freezes and locks, judged as the soak judges its hundreds (`dev.py soak`)."""
+
+import random
+import sys
+from collections import Counter
+
+import pytest
+
+from tests.behaviour.conftest import StartService
+from tests.soak.rounds import Outcome, Soak
+from tests.soak.stores import SqliteStore
+from tests.soak.strikes import Strike
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills and freezes with signals")
+
+
+@pytest.fixture
+def soak(start_service: StartService) -> Soak:
+    service = start_service(workers=2, settings={"LOG_LEVEL": "DEBUG"})
+    return Soak(service, SqliteStore(service.data), random.Random(7), clients=4)
+
+
+async def test_killed_workers_lose_and_double_nothing(soak: Soak):
+    outcome = await soak.round([Strike("kill a worker", aim) for aim in ("call_model", "append_message", None)])
+    assert_unharmed(outcome)
+
+
+async def test_a_killed_service_goes_on_where_it_was(soak: Soak):
+    assert_unharmed(await soak.round([Strike("kill host and workers", "call_model")]))
+
+
+async def test_a_frozen_worker_that_wakes_up_changes_nothing(soak: Soak):
+    assert_unharmed(await soak.round([Strike("freeze a worker", "call_model")]))
+
+
+async def test_a_locked_store_is_waited_for(soak: Soak):
+    outcome = await soak.round([Strike("lock the store")])
+    assert_unharmed(outcome)
+    assert outcome.refusals > 0
+
+
+def assert_unharmed(outcome: Outcome) -> None:
+    blows = Counter(str(blow) for blow in outcome.strikes)
+    assert not outcome.violations, f"{'\n'.join(map(str, outcome.violations))}\nafter {blows}"
+    assert outcome.runs > 0

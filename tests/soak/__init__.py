@@ -1,0 +1,1 @@
+"""Kills, freezes and locks for a long while, and counts what was lost: `python3 dev.py soak`."""

@@ -1,0 +1,84 @@
+"""The soak: `python -m tests.soak --kills 200`.
+
+Exits with 1 if anything was lost, doubled or left locked; then data and log stay where it says.
+"""
+
+import argparse
+import asyncio
+import random
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from itertools import batched
+from pathlib import Path
+
+from tests.scripted_model import ScriptedModel
+from tests.service import Service
+from tests.soak import strikes
+from tests.soak.report import Report
+from tests.soak.rounds import Soak
+from tests.soak.stores import STORES
+
+PER_ROUND = 5
+ENOUGH = 10  # violations after which nothing more is to be learned
+LONGEST = 60.0  # seconds per kill, on average, before the soak gives up
+
+
+def main() -> int:
+    options = _options()
+    if sys.platform == "win32":
+        print("The soak kills and freezes with signals, which Windows does not have.")
+        return 2
+    seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
+    folder = Path(tempfile.mkdtemp(prefix="soak-"))
+    store = STORES[options.stores](folder / "data")
+    settings = {"LOG_LEVEL": "DEBUG", **store.settings}
+    print(f"{options.kills} kills, stores: {options.stores}, seed {seed}, in {folder}", flush=True)
+    with ScriptedModel() as model, Service(folder, model=model, workers=options.workers, settings=settings) as service:
+        chance = random.Random(seed)
+        soak = Soak(service, store, chance, workers=options.workers, clients=options.clients)
+        report = asyncio.run(_run(soak, options.kills))
+    print(f"\n{report.table()}\n")
+    if not report.violations and report.kills == options.kills:
+        shutil.rmtree(folder)
+        return 0
+    command = f"python -m tests.soak --kills {options.kills} --stores {options.stores} --seed {seed}"
+    print(f"Data and log are in {folder}. The same plan again (not the same moments): {command}")
+    return 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="dev.py soak", description="Kill, freeze and lock; count what was lost.")
+    parser.add_argument("--kills", type=int, default=200, help="freezes and locks come on top (default 200)")
+    parser.add_argument("--stores", choices=sorted(STORES), default="sqlite")
+    parser.add_argument("--seed", type=int, help="of what is said and struck; random without")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--clients", type=int, default=6)
+    return parser.parse_args()
+
+
+async def _run(soak: Soak, kills: int) -> Report:
+    report = Report()
+    began = time.monotonic()
+    for blows in batched(strikes.draw(soak.chance, kills), PER_ROUND, strict=False):
+        outcome = await soak.round(blows)
+        report.add(outcome)
+        spent = time.monotonic() - began
+        print(
+            f"{spent:5.0f} s: {report.kills} of {kills} kills, {report.runs} runs done, "
+            f"{len(report.violations)} violations",
+            flush=True,
+        )
+        for violation in outcome.violations:
+            print(f"  {violation}", flush=True)
+        for blow in outcome.strikes if outcome.violations else ():
+            print(f"    {time.strftime('%H:%M:%S', time.localtime(blow.at))} {blow}", flush=True)
+        if len(report.violations) >= ENOUGH or spent > LONGEST * kills:
+            break
+    return report
+
+
+if __name__ == "__main__":
+    sys.exit(main())
