@@ -1,6 +1,7 @@
 """The event stream of a run: of the request that began or resumed it, and for whoever re-attaches."""
 
 import re
+import time
 
 import azure.durable_functions as df
 from azurefunctions.extensions.http.fastapi import Response, StreamingResponse
@@ -9,6 +10,7 @@ from errors import InvalidRequest, NotFound
 from events import requests
 from events.addresses import batch_id, thread_partition
 from events.log import as_batch, ends_run
+from events.overdue import tend
 from events.stream import Cursor, RunStream
 from ids import check_id
 from routes.operation import Call, operation
@@ -36,7 +38,9 @@ async def get_run_events(call: Call) -> Response:
     thread_id = check_id("thread", call.params["thread_id"], "thread_id")
     run_id = check_id("run", call.params["run_id"], "run_id")
     partition = thread_partition(call.principal.tenant, thread_id)
-    await requests.load_run(call.documents, partition, run_id)
+    run = await requests.load_run(call.documents, partition, run_id)
+    # Its stream may have been cut by what has put the run to sleep.
+    await tend(call.documents, call.hub, partition, run, now=time.time())
     given = call.request.headers.get("last-event-id") or call.request.query_params.get("after")
     after = _cursor(given) if given else Cursor()
     batch = await call.documents.get(partition, batch_id(run_id, after.batch))

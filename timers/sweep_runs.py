@@ -23,7 +23,8 @@ MOST = 1000  # runs in one sweep, the longest unchanged first
 AT_ONCE = 20
 
 
-@bp.timer_trigger(arg_name="timer", schedule="%SWEEPER_SCHEDULE%")
+# Also when the host has just started: the local one's task hub has forgotten everything.
+@bp.timer_trigger(arg_name="timer", schedule="%SWEEPER_SCHEDULE%", run_on_startup=True)
 @bp.generic_input_binding(arg_name="hub", type="durableClient", durableRequiresGrpc=True)
 async def sweep_runs(timer: func.TimerRequest, hub: str) -> None:
     await sweep(wiring.documents(), wiring.task_hub(hub), now=time.time())
