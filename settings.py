@@ -83,7 +83,7 @@ class Settings:
             )
         if any(map(text, AZURE_SETS)) and not (settings.cosmos_endpoint and settings.blob_endpoint):
             raise SettingsError(
-                "In Azure set COSMOS_ENDPOINT and BLOB_ENDPOINT: a store on an instance's disk is lost with the instance."
+                "In Azure set COSMOS_ENDPOINT and BLOB_ENDPOINT: what an instance's disk holds is lost with it."
             )
         return settings
 

@@ -38,7 +38,7 @@ class DurableTaskHub:
             async with asyncio.timeout(ANSWERS_WITHIN):
                 await self._schedule(run)
                 if event:
-                    await self._client.raise_orchestration_event(run["run_id"], event)
+                    await self._raise(run, event)
         except (grpc.aio.AioRpcError, TimeoutError) as error:
             logger.warning("run %s not woken: %s", run["run_id"], _reason(error))
             return False
@@ -51,6 +51,14 @@ class DurableTaskHub:
             )
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.ALREADY_EXISTS:
+                raise
+
+    async def _raise(self, run: RunAddress, event: str) -> None:
+        try:
+            await self._client.raise_orchestration_event(run["run_id"], event)
+        except grpc.aio.AioRpcError as error:
+            # It ended meanwhile, after it had seen what the event is about.
+            if error.code() is not grpc.StatusCode.NOT_FOUND:
                 raise
 
     async def ready(self) -> bool:

@@ -16,7 +16,7 @@ def test_nothing_set_means_the_stores_of_a_laptop():
 def test_app_in_azure_refuses_a_store_on_its_own_disk(missing):
     environment = {"WEBSITE_SITE_NAME": "app"} | AZURE_STORES
     assert Settings.from_environment(environment).cosmos_endpoint
-    with pytest.raises(SettingsError, match="lost with the instance"):
+    with pytest.raises(SettingsError, match="is lost with it"):
         Settings.from_environment(environment | {missing: ""})
 
 
