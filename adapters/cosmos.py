@@ -75,6 +75,8 @@ class CosmosDocuments:
                 lost += 1
                 if lost == COMMIT_ATTEMPTS:
                     raise
+                # The first is most often an idle connection that the gateway had closed.
+                await asyncio.sleep(0.2 * (lost - 1))
 
     async def wait_for(self, partition: str, id: str, *, timeout: float) -> Document | None:
         """Polls with eventual consistency; what this process commits itself arrives at once.

@@ -1,9 +1,11 @@
 """What only the Cosmos DB store has to stand: throttling, lost answers, outages; and what it may cost."""
 
 import asyncio
+import random
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +18,7 @@ from errors import Conflict, StoreUnavailable
 from ports.documents import Create, Delete, Document, Replace
 from settings import Settings, SettingsError
 from tests.cosmos_container import ensure_container
+from tests.cosmos_double.faults import Kind
 from tests.cosmos_double.process import cosmos_double_process
 from tests.cosmos_double.server import KEY, CosmosDouble
 
@@ -227,3 +230,44 @@ async def test_the_double_serves_other_processes_and_fails_on_demand():
             with pytest.raises(StoreUnavailable):
                 await documents.get(PARTITION, "msg_0")
         await documents.close()
+
+
+async def test_clients_that_race_through_faults_count_everything_once(cosmos_double: CosmosDouble):
+    """Connections break before and after, requests are throttled: no increment is lost or done twice."""
+    async with cosmos_client(cosmos_double.endpoint, KEY) as control:
+        await ensure_container(control, "assistants")
+    clients = [CosmosDocuments(cosmos_client(cosmos_double.endpoint, KEY), "assistants") for _ in range(3)]
+    await clients[0].commit(PARTITION, Create(Document("counter", "thread", {"count": 0})))
+
+    async def count(documents: CosmosDocuments, name: str) -> None:
+        for number in range(12):
+            entry = Document(f"{name}.{number}", "entry", {}, f"{name}.{number:02}")
+            done = False
+            while not done:
+                with suppress(Conflict, StoreUnavailable):
+                    if done := await documents.get(PARTITION, entry.id) is not None:
+                        continue
+                    counter = await documents.get(PARTITION, "counter")
+                    assert counter
+                    grown = replace(counter, body={"count": counter.body["count"] + 1})
+                    await documents.commit(PARTITION, Replace(grown, counter.version), Create(entry))
+                    done = True
+
+    async def disturb() -> None:
+        dice = random.Random(20)
+        while True:
+            kind: Kind = dice.choice(["cut_after", "cut_after", "cut_before", "throttle"])
+            cosmos_double.faults.plan(kind, operation="batch" if dice.random() < 0.7 else "read")
+            await asyncio.sleep(0.05)
+
+    disturbing = asyncio.create_task(disturb())
+    await asyncio.gather(*(count(client, f"c{n}") for n, client in enumerate(clients)))
+    disturbing.cancel()
+    assert sum(fault.times == 0 for fault in cosmos_double.faults.planned) > 5
+    cosmos_double.faults.planned.clear()
+    counter = await clients[0].get(PARTITION, "counter")
+    assert counter
+    assert counter.body == {"count": 36}
+    assert len(await clients[0].list(PARTITION, "entry", limit=100)) == 36
+    for client in clients:
+        await client.close()
