@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic_core import to_json
+
 from errors import InvalidRequest
 
-MAX_OUTPUT_BYTES = 1_000_000  # of all outputs together: they are one atomic commit (E.4.8)
+MAX_OUTPUT_BYTES = 1_000_000  # as JSON, of all outputs together: they are one atomic commit (E.4.8)
 
 
 def expected_call_ids(run: dict[str, Any]) -> list[str]:
@@ -21,10 +23,10 @@ def outputs_by_call(run: dict[str, Any], given: Sequence[tuple[str, str]]) -> di
     got = [call_id for call_id, _ in given]
     if sorted(got) != sorted(expected):
         raise InvalidRequest(f"Expected tool outputs for call_ids {expected}, got {[g[:100] for g in got[:130]]}")
-    size = sum(len(output.encode()) for _, output in given)
+    size = len(to_json([output for _, output in given]))
     if size > MAX_OUTPUT_BYTES:
         raise InvalidRequest(
-            f"The tool outputs have {size} bytes together; at most {MAX_OUTPUT_BYTES} can be submitted at once.",
+            f"The tool outputs take {size} bytes together; at most {MAX_OUTPUT_BYTES} can be submitted at once.",
             param="tool_outputs",
         )
     return dict(given)

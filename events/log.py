@@ -2,7 +2,8 @@
 
 The number is the fence: whoever creates batch n has seen all before it, and of two writers one
 loses with Conflict. An event is [name, data]. Events of the run itself carry only its state; the
-reader merges that into the run (whose instructions may be 256 kB).
+reader merges that into the run (whose instructions may be 256 kB). A tool_calls step that ended is
+only named by its id: the reader takes it as it is stored (its outputs may be 1 MB).
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -49,6 +50,16 @@ def run_event(run: Mapping[str, Any], name: str | None = None) -> Event:
 
 def step_event(step: dict[str, Any], name: str | None = None) -> Event:
     return f"{_STEP_EVENTS}{name or step['status']}", step
+
+
+def ended_step_event(step: Mapping[str, Any]) -> Event:
+    """Name a step that is stored in the same commit and never changes again."""
+    return f"{_STEP_EVENTS}{step['status']}", {"id": step["id"]}
+
+
+def names_a_step(event: Event) -> bool:
+    name, data = event
+    return name.startswith(_STEP_EVENTS) and data.keys() == {"id"}
 
 
 def batch_document(

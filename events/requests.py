@@ -13,7 +13,7 @@ from domain import run_steps, runs
 from domain.tool_outputs import outputs_by_call
 from errors import Conflict, InvalidRequest, NotFound
 from events.closing import close
-from events.log import batch_document, run_event, step_event
+from events.log import batch_document, ended_step_event, run_event
 from events.races import settle
 from events.run_record import changed_run, lifetime_of, run_of
 from events.tail import next_number
@@ -91,13 +91,18 @@ async def _requeue(
     done = run_steps.ended(done, "completed", int(now), usage=usage)
     number = await next_number(documents, partition, document.id)
     # step.completed comes before run.queued (F.6).
-    batch = batch_document(document.id, number, [step_event(done), run_event(run)], lifetime=lifetime_of(document))
-    stored = await documents.commit(
-        partition,
+    batch = batch_document(
+        document.id, number, [ended_step_event(done), run_event(run)], lifetime=lifetime_of(document)
+    )
+    changes = (
         changed_run(document, run, now=now, open_step=None),
         Create(batch),
         Replace(replace(step, body=step.body | {"resource": done}), step.version),
     )
+    try:
+        stored = await documents.commit(partition, *changes)
+    except ValueError as error:  # beside a run with large instructions there is less room
+        raise InvalidRequest(f"The tool outputs are too large to be stored: {error}", param="tool_outputs") from None
     return Requested(stored[0], number)
 
 

@@ -13,7 +13,17 @@ from pydantic_core import to_json
 
 from errors import StoreUnavailable
 from events.addresses import batch_id
-from events.log import Batch, Event, as_batch, ends_run, ends_stream, is_run_event, read, run_event
+from events.log import (
+    Batch,
+    Event,
+    as_batch,
+    ends_run,
+    ends_stream,
+    is_run_event,
+    names_a_step,
+    read,
+    run_event,
+)
 from events.run_record import run_of
 from ports.documents import Documents
 
@@ -61,13 +71,21 @@ class RunStream:
             for index, (name, data) in enumerate(batch.events):
                 if batch.number == after.batch and index <= after.index:
                     continue
-                whole = (self._run or {}) | data if is_run_event(name) else data
-                yield _frame(name, whole, Cursor(batch.number, index))
+                yield _frame(name, await self._whole((name, data)), Cursor(batch.number, index))
                 if ends_run(name) or (ends_stream(name) and await self._waits_after(batch.number)):
                     yield DONE
                     return
         yield await self._last_frame()
         yield DONE
+
+    async def _whole(self, event: Event) -> dict[str, Any]:
+        name, data = event
+        if is_run_event(name):
+            return (self._run or {}) | data
+        if names_a_step(event):
+            step = await self.documents.get(self.partition, data["id"])
+            return step.body["resource"] if step else data
+        return data
 
     async def _waits_after(self, number: int) -> bool:
         if self.ends_at_first_wait:
