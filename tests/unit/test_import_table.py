@@ -19,13 +19,12 @@ MAY_IMPORT = {
     "domain": {"schemas", "ports"},
     "events": {"schemas", "domain", "ports"},
     "files": {"schemas", "domain", "ports"},
-    "tools": {"schemas", "domain", "ports", "files"},
     "adapters": {"ports", "schemas", "settings"},
     "access": {"ports", "schemas", "settings"},
     "routes": {"wiring", "settings", "access", "schemas", "domain", "events", "files", "ports"},
     "orchestrators": {"schemas"},
-    "activities": {"wiring", "schemas", "domain", "events", "files", "tools", "ports", "access"},
-    "timers": {"wiring", "schemas", "domain", "events", "files", "tools", "ports", "access"},
+    "activities": {"wiring", "schemas", "domain", "events", "files", "ports", "access"},
+    "timers": {"wiring", "schemas", "domain", "events", "files", "ports", "access"},
     "devhost": set(),
 }
 # An orchestrator is replayed: nothing in it may see the clock, randomness or the world.
