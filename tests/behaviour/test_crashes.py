@@ -20,13 +20,9 @@ def soak(start_service: StartService) -> Soak:
     return Soak(service, SqliteStore(service.data), random.Random(7), clients=4)
 
 
-async def test_killed_workers_lose_and_double_nothing(soak: Soak):
-    outcome = await soak.round([Strike("kill a worker", aim) for aim in ("call_model", "append_message", None)])
-    assert_unharmed(outcome)
-
-
-async def test_a_killed_service_goes_on_where_it_was(soak: Soak):
-    assert_unharmed(await soak.round([Strike("kill host and workers", "call_model")]))
+async def test_what_is_killed_loses_and_doubles_nothing(soak: Soak):
+    workers = [Strike("kill a worker", aim) for aim in ("call_model", "append_message", None)]
+    assert_unharmed(await soak.round([*workers, Strike("kill host and workers", "call_model")]))
 
 
 async def test_a_frozen_worker_that_wakes_up_changes_nothing(soak: Soak):
