@@ -14,7 +14,7 @@ import azure.durable_functions as df
 
 import wiring
 from activities.finish_turn import finish_turn, recorded_outcome
-from activities.listen import Interrupted, Spoken, listen
+from activities.listen import Interrupted, ModelError, Spoken, listen
 from activities.outcomes import Outcome, closed, or_store_away, standing, throttled, unavailable
 from activities.read_conversation import BudgetSpent, read_conversation
 from activities.show_images import show_images
@@ -122,15 +122,26 @@ class TurnDelivery:
             return interrupted.outcome
         except BudgetSpent as spent:
             return closed(runs.Ending("incomplete", reason=spent.reason))
-        except ModelThrottled as error:
-            if error.quota:
-                return closed(runs.failed("rate_limit_exceeded", error.message))
-            return throttled(error.message, error.retry_after, expires_at)
-        except ModelUnavailable as error:
-            return unavailable(error.message, expires_at)
-        except ModelRefused as error:
-            return closed(runs.failed(error.code, error.message))
+        except (ModelThrottled, ModelUnavailable, ModelRefused) as error:
+            return await self._failed(error, stream, expires_at)
         return await self._finish(run, stream, spoken)
+
+    async def _failed(self, error: ModelError, stream: TurnStream, expires_at: int) -> Outcome:
+        """Return what the model's failure means for the run. Raises Replaced."""
+        try:
+            # Whoever froze and was replaced finds its connection broken: that is not the run's failure.
+            await self._look(stream)
+        except Interrupted as interrupted:
+            return interrupted.outcome
+        match error:
+            case ModelThrottled(quota=False):
+                return throttled(error.message, error.retry_after, expires_at)
+            case ModelThrottled():
+                return closed(runs.failed("rate_limit_exceeded", error.message))
+            case ModelUnavailable():
+                return unavailable(error.message, expires_at)
+            case ModelRefused():
+                return closed(runs.failed(error.code, error.message))
 
     async def _look(self, stream: TurnStream) -> None:
         """Raise Interrupted if the run is not to go on, Replaced if somebody else goes on with it."""

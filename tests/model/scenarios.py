@@ -10,6 +10,7 @@ CALLS = Said(calls=("f", "g"))
 SPOKEN_CALLS = Said(((0, "let me see"),), calls=("f", "g"))
 SILENT = Said()
 CUT_OFF = Said(((0, "a"), (0.1, "b")), finish="length")
+BROKEN_OFF = Said(((0, "a"), (0.1, "b")), breaks=2)
 THROTTLED = Said(((0, "a"),), throttles=2)
 
 ALL = frozenset({"other", "time", "kill", "zombie", "twin", "away", "hub", "sweep"})
@@ -21,6 +22,7 @@ BROAD = (
     Scenario("an empty answer", (SILENT,), ALL),
     Scenario("an answer cut off", (CUT_OFF,), ALL, clients=("cancel",), ends=frozenset({"incomplete"})),
     Scenario("a throttled model", (THROTTLED,), ALL, clients=("cancel",)),
+    Scenario("a model that breaks off", (BROKEN_OFF,), ALL),
     Scenario("function calls", (CALLS, SHORT), ALL, clients=("cancel",), submits=2),
     Scenario("text before function calls", (SPOKEN_CALLS, SHORT), ALL, reads=True),
     Scenario("two rounds of function calls", (CALLS, SPOKEN_CALLS, SILENT), ALL, clients=("cancel",)),
@@ -31,12 +33,18 @@ BROAD = (
 # Pairs of deviations, where pairs are known to matter.
 DEEP = (
     Scenario("a zombie", (SHORT,), frozenset({"zombie"})),
+    Scenario("a zombie whose model breaks off", (Said(breaks=2),), frozenset({"zombie"})),
     Scenario("a twin", (SHORT,), frozenset({"other", "twin"})),
     Scenario("deaths", (SHORT,), frozenset({"kill"})),
     Scenario("a cancel among zombies", (SHORT,), frozenset({"zombie"}), clients=("cancel",)),
     Scenario("a cancel among outputs", (CALLS, SILENT), frozenset({"other"}), clients=("cancel",)),
     Scenario(
-        "outputs around expiry", (CALLS,), frozenset({"time", "other"}), lifetime=3.0, submits_after=2.9, ends=EXPIRED
+        "outputs around expiry",
+        (CALLS, SILENT),
+        frozenset({"time", "other"}),
+        lifetime=3.0,
+        submits_after=2.9,
+        ends=EXPIRED,
     ),
     Scenario("an expiry among zombies", (SPOKEN,), frozenset({"zombie"}), lifetime=2.0, ends=EXPIRED),
 )

@@ -45,6 +45,7 @@ class Actor:
     waiting: tuple[str, bool, asyncio.Future[Fate]] | None = None
     dead: bool = False
     frozen: bool = False
+    acted_at: int = -1  # the step of its last operation
 
     async def point(self, what: str, *, writes: bool = False) -> Fate:
         """Wait until the schedule lets the operation happen; return its fate."""
@@ -113,6 +114,8 @@ class Scheduler:
             self.widths.append(len(options))
             self.trace.append(f"{step:4} {self.loop.time():8.2f} {name}")
             act()
+            if self.queue and self.queue[0].waiting is None:
+                self.queue[0].acted_at = step
         raise AssertionError("The story does not end.")
 
     def close(self) -> None:

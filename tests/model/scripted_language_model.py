@@ -5,20 +5,31 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ports.language_model import ChatRequest, Ending, FunctionCall, ModelThrottled, ModelUsage, Piece, TextPiece
+from ports.language_model import (
+    ChatRequest,
+    Ending,
+    FunctionCall,
+    ModelThrottled,
+    ModelUnavailable,
+    ModelUsage,
+    Piece,
+    TextPiece,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
     """What the model does in one turn: (seconds of silence, text) each, then functions it calls.
 
-    `throttles` is how often it says 429 before.
+    Of all calls of a story, the first `throttles` are answered with 429; the next `breaks` break off
+    before their end.
     """
 
     pieces: tuple[tuple[float, str], ...] = ()
     calls: tuple[str, ...] = ()
     finish: str = "stop"
     throttles: int = 0
+    breaks: int = 0
 
 
 @dataclass(slots=True)
@@ -45,6 +56,8 @@ class ScriptedModel:
             if silence:
                 await asyncio.sleep(silence)
             yield TextPiece(word)
+        if self.calls <= said.throttles + said.breaks:
+            raise ModelUnavailable("The model broke off.")
         calls = [FunctionCall(index, f"call_{turn}_{index}", name, "{}") for index, name in enumerate(said.calls)]
         finish: Any = "tool_calls" if calls else said.finish
         yield Ending(finish, calls, ModelUsage(prompt_tokens=10 + turn, completion_tokens=len(words) + len(calls)))

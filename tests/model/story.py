@@ -30,6 +30,7 @@ from timers.sweep_runs import sweep
 
 BEGAN = 1_700_000_000.0  # Unix seconds at the loop's 0
 SWEEPS_EVERY = 5.0
+FAILURES = {"throttled", "unavailable"}
 THREAD, RUN = "thread_1", "run_1"
 ADDRESS: RunAddress = {"tenant": "default", "thread_id": THREAD, "run_id": RUN}
 PARTITION = thread_partition("default", THREAD)
@@ -84,6 +85,7 @@ class Story:
         self.comes_back: dict[str, Callable[[Actor], Any]] = {}  # by name: what a client does whose server died
         self.deliveries = 0
         self.hub_losses = 1
+        self.entries: list[tuple[int, Actor]] = []  # by which step who took over a turn
 
     def now(self) -> float:
         return BEGAN + self.loop.time()
@@ -170,6 +172,8 @@ class Story:
 
     def _committed(self, partition: str, written: list[Document]) -> None:
         self.watch(partition, written)
+        if any(document.kind == "batch" and document.body["turn"] is not None for document in written):
+            self.entries.append((len(self.scheduler.trace) - 1, self.scheduler.queue[0]))
         self.changed.set()
         self.changed = asyncio.Event()
 
@@ -199,11 +203,18 @@ class Story:
 
         async def deliver(actor: Actor) -> None:
             outcome = await or_store_away(self._activity(actor, work))
+            if outcome["outcome"] in FAILURES:
+                assert not self._was_replaced(actor), "being replaced is reported as a failure"
             await actor.point("report")
             work.report(outcome)
 
         actor = self._start(f"{work.name} {turn}#{self.deliveries}", Kind.DELIVERY, deliver, first=first)
         self.works[actor] = work
+
+    def _was_replaced(self, actor: Actor) -> bool:
+        """Whether another had taken over when the actor last looked at the store."""
+        mine = max((step for step, who in self.entries if who is actor), default=None)
+        return mine is not None and any(mine < step < actor.acted_at for step, _ in self.entries)
 
     async def _activity(self, actor: Actor, work: Work) -> Outcome:
         documents, given = self._documents(actor), work.input
