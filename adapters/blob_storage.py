@@ -2,10 +2,12 @@
 
 import asyncio
 import base64
+import logging
 import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
+from typing import Any
 
 from azure.core.exceptions import (
     HttpResponseError,
@@ -19,7 +21,7 @@ from azure.storage.blob.aio import BlobClient, ContainerClient, LinearRetry
 
 from errors import StoreUnavailable
 from ports.blobs import StoredBlob, blob_name
-from settings import Settings
+from settings import Settings, SettingsError
 
 BLOCK = 4 << 20  # bytes; 8 GB, the longest upload, is 2,048 of the 50,000 blocks a blob may have
 IN_FLIGHT = 2  # blocks on their way; a third one is being gathered
@@ -31,7 +33,7 @@ def blob_storage(settings: Settings) -> "BlobStorage":
 
     In Azure by identity; a connection string, which holds a key, is for emulators.
     """
-    options = {
+    options: dict[str, Any] = {
         # About 3 s in all: whoever called knows better whether longer waiting is worth it.
         "retry_policy": LinearRetry(backoff=1, random_jitter_range=1, retry_total=3),
         "connection_timeout": 5,  # seconds, as the next one
@@ -39,14 +41,23 @@ def blob_storage(settings: Settings) -> "BlobStorage":
         "max_single_get_size": BLOCK,
         "max_chunk_get_size": BLOCK,
     }
+    # It would log every request that it sends.
+    logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
     if settings.blob_connection_string:
-        return BlobStorage(
-            ContainerClient.from_connection_string(settings.blob_connection_string, settings.blob_container, **options)
-        )
+        return BlobStorage(_by_key(settings, options))
     credential = DefaultAzureCredential()
     return BlobStorage(
         ContainerClient(settings.blob_endpoint, settings.blob_container, credential, **options), credential
     )
+
+
+def _by_key(settings: Settings, options: dict[str, Any]) -> ContainerClient:
+    try:
+        return ContainerClient.from_connection_string(
+            settings.blob_connection_string, settings.blob_container, **options
+        )
+    except ValueError:
+        raise SettingsError("BLOB_CONNECTION_STRING is not the connection string of a storage account.") from None
 
 
 class BlobStorage:

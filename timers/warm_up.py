@@ -15,5 +15,6 @@ bp = df.Blueprint()
 @bp.generic_input_binding(arg_name="hub", type="durableClient", durableRequiresGrpc=True)
 async def warmup(instance: str, hub: str) -> None:
     wiring.documents()
+    wiring.blobs()
     wiring.language_model()
     await wiring.task_hub(hub).ready()

@@ -15,7 +15,7 @@ from adapters.blob_storage import BLOCK, blob_storage
 from adapters.folder import FolderBlobs
 from errors import StoreUnavailable
 from ports.blobs import Blobs, StoredBlob
-from settings import Settings
+from settings import Settings, SettingsError
 from tests.azurite import azurite, create_container
 
 __all__ = ["azurite"]
@@ -241,6 +241,12 @@ async def test_blob_storage_that_stays_busy_is_asked_a_few_times_only():
         await store.close()
     assert len(asked) == 4
     assert busy_error.value.retry_after == 1
+
+
+@pytest.mark.parametrize("broken", ["nonsense", "AccountKey=c2VjcmV0", "BlobEndpoint"])
+def test_a_broken_connection_string_is_named_without_its_key(broken: str):
+    with pytest.raises(SettingsError, match=r"^BLOB_CONNECTION_STRING is not [a-z ]*\.$"):
+        blob_storage(replace(Settings(), blob_connection_string=broken))
 
 
 def _away(port: int) -> Blobs:
