@@ -5,7 +5,7 @@ Framing as in F.1. Each frame carries `id: {batch}.{index}`, by which a stream i
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
 
@@ -32,6 +32,7 @@ KEEP_ALIVE = b": keep-alive\n"
 DONE = b"event: done\ndata: [DONE]\n\n"
 PATIENCE = 30.0  # seconds that a reader waits for a store that is away
 AWAY_INTERVAL = 1.0
+LOOK_INTERVAL = 1.0  # seconds of silence after which a reader looks whether the run is still there
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +72,12 @@ class RunStream:
             for index, (name, data) in enumerate(batch.events):
                 if batch.number == after.batch and index <= after.index:
                     continue
-                yield _frame(name, await self._whole((name, data)), Cursor(batch.number, index))
+                yield _frame(name, data, Cursor(batch.number, index))
                 if ends_run(name) or (ends_stream(name) and await self._waits_after(batch.number)):
                     yield DONE
                     return
         yield await self._last_frame()
         yield DONE
-
-    async def _whole(self, event: Event) -> dict[str, Any]:
-        name, data = event
-        if is_run_event(name):
-            return (self._run or {}) | data
-        if names_a_step(event):
-            step = await self.documents.get(self.partition, data["id"])
-            return step.body["resource"] if step else data
-        return data
 
     async def _waits_after(self, number: int) -> bool:
         if self.ends_at_first_wait:
@@ -96,37 +88,53 @@ class RunStream:
             return True  # the stream can be resumed from here
 
     async def _batches(self, number: int) -> AsyncIterator[Batch | None]:
-        """Yield batches from `number` on, None for each silence of `keep_alive` seconds.
+        """Yield batches from `number` on, their events whole, None for each silence of `keep_alive` seconds.
 
         Ends only if the run is over or gone and no further batch is there. A store that is away for
         less than PATIENCE is waited for.
         """
         away_since: float | None = None
+        heard_at = monotonic()
         while True:
             try:
                 self._run = self._run or await self._whole_run()
                 async for batch in read(self.documents, self.partition, self.run_id, after=number - 1):
-                    yield batch
-                    number = batch.number + 1
+                    yield await self._whole(batch)
+                    number, heard_at = batch.number + 1, monotonic()
                 while document := await self._next(number):
-                    yield as_batch(document)
-                    number += 1
+                    yield await self._whole(as_batch(document))
+                    number, heard_at = number + 1, monotonic()
                 away_since = None
                 if await self._over(number):
                     return
-                yield None
+                if monotonic() - heard_at >= self.keep_alive:
+                    yield None
+                    heard_at = monotonic()
             except StoreUnavailable:
                 away_since = away_since or monotonic()
                 if monotonic() - away_since > PATIENCE:
                     return
                 await asyncio.sleep(AWAY_INTERVAL)
 
+    async def _whole(self, batch: Batch) -> Batch:
+        return replace(batch, events=[(event[0], await self._whole_data(event)) for event in batch.events])
+
+    async def _whole_data(self, event: Event) -> dict[str, Any]:
+        name, data = event
+        if is_run_event(name):
+            return (self._run or {}) | data
+        if names_a_step(event):
+            step = await self.documents.get(self.partition, data["id"])
+            return step.body["resource"] if step else data
+        return data
+
     async def _whole_run(self) -> dict[str, Any]:
         run = await self.documents.get(self.partition, self.run_id)
         return run_of(run) if run else {}
 
     async def _next(self, number: int) -> Any:
-        return await self.documents.wait_for(self.partition, batch_id(self.run_id, number), timeout=self.keep_alive)
+        timeout = min(self.keep_alive, LOOK_INTERVAL)
+        return await self.documents.wait_for(self.partition, batch_id(self.run_id, number), timeout=timeout)
 
     async def _over(self, number: int) -> bool:
         run = await self.documents.get(self.partition, self.run_id)

@@ -7,7 +7,7 @@ from typing import Any
 from domain import runs
 from domain.usage import total
 from events.addresses import thread_partition
-from events.log import is_run_event
+from events.log import is_run_event, names_a_step
 from ports.documents import Document, Documents
 from tests.model.stream_rules import TERMINAL, StreamRules
 
@@ -32,7 +32,7 @@ class Watch:
 
     def __call__(self, _: str, written: list[Document]) -> None:
         try:
-            for document in written:
+            for document in sorted(written, key=lambda document: document.kind == "batch"):
                 self._see(document)
             self._agree()
         except AssertionError as error:
@@ -48,7 +48,8 @@ class Watch:
             case "batch":
                 assert document.body["number"] == self.batches, "the log has a gap"
                 self.batches += 1
-                for name, data in document.body["events"]:
+                for name, given in document.body["events"]:
+                    data = self.bodies[given["id"]]["resource"] if names_a_step((name, given)) else given
                     self.rules.take(name, data)
                     self.events.append((name, data))
             case "thread":

@@ -56,6 +56,7 @@ class Scenario:
     lifetime: float = 600.0
     submits_after: float = 0.0  # seconds that a client thinks about the outputs
     ends: frozenset[str] = frozenset({"completed"})
+    within: float = 60.0  # seconds in which the run ends, whatever goes wrong
 
 
 class Story:
@@ -85,6 +86,7 @@ class Story:
         self.comes_back: dict[str, Callable[[Actor], Any]] = {}  # by name: what a client does whose server died
         self.deliveries = 0
         self.hub_losses = 1
+        self.ended_at = 0.0
         self.entries: list[tuple[int, Actor]] = []  # by which step who took over a turn
 
     def now(self) -> float:
@@ -100,6 +102,7 @@ class Story:
             self.scheduler.close()
         ended = self._ended()
         ended.check(self.model.answers, self._allowed_ends())
+        assert self.ended_at <= self.scenario.within, f"the run ended only after {self.ended_at:.0f} seconds"
         self._check_outputs(ended)
         self._check_readers()
 
@@ -171,7 +174,10 @@ class Story:
         return any(each is work and not actor.frozen for actor, each in self.works.items())
 
     def _committed(self, partition: str, written: list[Document]) -> None:
+        was_over = self.watch.is_over
         self.watch(partition, written)
+        if self.watch.is_over and not was_over:
+            self.ended_at = self.loop.time()
         if any(document.kind == "batch" and document.body["turn"] is not None for document in written):
             self.entries.append((len(self.scheduler.trace) - 1, self.scheduler.queue[0]))
         self.changed.set()
