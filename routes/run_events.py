@@ -18,7 +18,7 @@ from routes.operation import Call, operation
 bp = df.Blueprint()
 
 _HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}  # A.6.1
-_CURSOR = re.compile(r"(\d{1,8})\.(\d{1,6})")
+_CURSOR = re.compile(r"([0-9]{1,8})\.([0-9]{1,6})")
 
 
 def stream_reply(call: Call, partition: str, run_id: str, after: Cursor, *, replay: bool = False) -> Response:
