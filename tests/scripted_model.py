@@ -114,6 +114,10 @@ class Script:
         """Send these chunks as they are: dicts as JSON, strings verbatim as the data of an event."""
         return self.will(Answer(raw=list(chunks), **options))
 
+    def forget(self) -> None:
+        """Drop the answers that nobody has asked for."""
+        self._answers.clear()
+
     def next_answer(self, request: dict[str, Any]) -> Answer:
         if self._answers:
             return self._answers.popleft()
