@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession
 
 from adapters.cosmos import COMMIT_ATTEMPTS, CosmosDocuments
 from adapters.cosmos_client import cosmos_client, cosmos_documents
@@ -19,7 +18,7 @@ from ports.documents import Create, Delete, Document, Replace
 from settings import Settings, SettingsError
 from tests.cosmos_container import ensure_container
 from tests.cosmos_double.faults import Kind
-from tests.cosmos_double.process import cosmos_double_process
+from tests.cosmos_double.process import running_double
 from tests.cosmos_double.server import KEY, CosmosDouble
 
 PARTITION = "default/thread_1"
@@ -220,15 +219,16 @@ def test_a_key_never_leaves_the_machine():
 
 
 async def test_the_double_serves_other_processes_and_fails_on_demand():
-    async with cosmos_double_process() as environment, ClientSession() as http:
-        documents = cosmos_documents(Settings.from_environment(environment))
+    with running_double() as double:
+        documents = cosmos_documents(Settings.from_environment(double.settings("assistants")))
         [stored] = await documents.commit(PARTITION, Create(message(0)))
-        faults = f"{environment['COSMOS_ENDPOINT']}/double/faults"
-        async with http.post(faults, json={"kind": "cut_after", "operation": "batch"}):
-            assert await documents.commit(PARTITION, Replace(stored, stored.version))
-        async with http.post(faults, json={"down": True}):
-            with pytest.raises(StoreUnavailable):
-                await documents.get(PARTITION, "msg_0")
+        double.plan("cut_after", operation="batch")
+        assert await documents.commit(PARTITION, Replace(stored, stored.version))
+        double.take_away()
+        with pytest.raises(StoreUnavailable):
+            await documents.get(PARTITION, "msg_0")
+        double.bring_back()
+        assert await documents.get(PARTITION, "msg_0")
         await documents.close()
 
 

@@ -42,6 +42,7 @@ class Container:
     # pk → id → item. An insertion order of its own per item, for ties.
     partitions: dict[str, dict[str, Item]] = field(default_factory=dict)
     written: int = 0
+    times: dict[str, float] = field(default_factory=dict)  # id → when it was last written; ours are unique
 
     @property
     def indexed(self) -> set[str]:
@@ -107,6 +108,7 @@ class Container:
         if size_of(item) > MAX_ITEM_BYTES:
             raise Failed(TOO_LARGE)
         self.partitions.setdefault(pk, {})[body["id"]] = item
+        self.times[body["id"]] = time.time()
         return {"statusCode": status, "eTag": etag, "resourceBody": item, "requestCharge": write_charge(item)}
 
     def _check(self, pk: str, body: Item) -> None:

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote
 
 from aiohttp import web
 
+from tests.cosmos_double.control import Control
 from tests.cosmos_double.faults import Fault, Faults, Operation
 from tests.cosmos_double.items import RANGES, Container, Failed, Refused, read_charge
 from tests.cosmos_double.queries import plan, run
@@ -63,18 +64,13 @@ class CosmosDouble:
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=MAX_REQUEST_BYTES * 2)
-        app.router.add_post("/double/faults", self._plan_faults)
+        Control(self).add_routes(app)
         app.router.add_route("*", "/{path:.*}", self._answer)
         return app
 
-    async def _plan_faults(self, request: web.Request) -> web.Response:
-        """For tests in other processes: {"down": bool} or the members of a Fault."""
-        body = await request.json()
-        if "down" in body:
-            self.faults.down = body["down"]
-        else:
-            self.faults.planned.append(Fault(**body))
-        return web.json_response({})
+    @property
+    def containers(self) -> list[Container]:
+        return [container for database in self._databases.values() for container in database.values()]
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.endpoint = f"{request.scheme}://{request.host}/"
