@@ -15,6 +15,7 @@ from devhost import frames
 
 SILENCE = 5.0  # seconds without a sign of life after which a worker is replaced
 CHECK_EVERY = 0.5  # seconds
+LAST_CHANCE = 10.0  # seconds that a worker that was replaced for its silence may still wake up and leave by itself
 START_UP = 10.0  # seconds more until a new worker can give its first
 CRASHES, CRASH_WINDOW = 5, 30.0  # this many deaths in so many seconds, with no worker ever ready, are a loop
 PAUSE_AFTER_CRASH = 0.5  # seconds, after a worker that died before it was ready
@@ -95,8 +96,7 @@ class Crew:
 
     def kill(self) -> None:
         for process in self._processes:
-            if process.returncode is None:
-                process.kill()
+            _kill(process)
 
     async def _keep_one(self) -> None:
         while True:
@@ -144,8 +144,9 @@ class Crew:
     def _replace(self, worker: Worker) -> None:
         logger.warning("worker %d has been silent for %g s and is replaced", worker.process.pid, SILENCE)
         self._let_go(worker)
-        # It is not killed: should it wake up, it finds its pipe closed and leaves by itself.
-        # Whatever it still says is not listened to.
+        # Should it wake up, it finds its pipe closed and leaves by itself; whatever it still says is not
+        # listened to. If not, it is killed: it may hold the lock of the local store.
+        asyncio.get_running_loop().call_later(LAST_CHANCE, _kill, worker.process)
         if worker.process.stdin:
             worker.process.stdin.transport.abort()
         if worker.listening:
@@ -192,3 +193,8 @@ class Crew:
         looping = len(self._crashes) == CRASHES and self._crashes[-1] - self._crashes[0] < CRASH_WINDOW
         if looping and not self._ever_ready:
             raise WorkersBroken(f"The workers died {CRASHES} times before they had loaded the app.")
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()

@@ -84,6 +84,15 @@ def test_a_frozen_worker_is_replaced_and_changes_nothing_when_it_wakes(start_hos
     assert "Traceback" not in host.log
 
 
+def test_a_frozen_worker_that_never_wakes_is_ended(start_host: StartHost):
+    host = start_host().ready()
+    frozen = host.workers()[0]
+    frozen.suspend()
+    eventually(lambda: f"worker {frozen.pid} has been silent for 5 s and is replaced" in host.log)
+    # It may hold the lock of the local store, and whoever froze it may never come back.
+    assert eventually(lambda: not frozen.is_running() or frozen.status() == psutil.STATUS_ZOMBIE, timeout=15)
+
+
 def test_a_connection_to_a_frozen_worker_is_closed(start_host: StartHost):
     host = start_host().ready()
     with httpx.Client(base_url=host.url, timeout=30, trust_env=False) as client:
