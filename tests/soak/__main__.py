@@ -18,11 +18,12 @@ from tests.scripted_model import ScriptedModel
 from tests.service import Service
 from tests.soak import strikes
 from tests.soak.report import Report
-from tests.soak.rounds import Soak
+from tests.soak.rounds import Outcome, Soak
 from tests.soak.stores import STORES
 
 PER_ROUND = 5
 ENOUGH = 10  # violations after which nothing more is to be learned
+SLOW = 10.0  # seconds that a run stood still, worth a line
 LONGEST = 60.0  # seconds per kill, on average, before the soak gives up
 
 
@@ -41,8 +42,10 @@ def main() -> int:
         soak = Soak(service, store, chance, workers=options.workers, clients=options.clients)
         report = asyncio.run(_run(soak, options.kills))
     print(f"\n{report.table()}\n")
-    if not report.violations and report.kills == options.kills:
+    passed = not report.violations and report.kills == options.kills
+    if passed and not options.keep:
         shutil.rmtree(folder)
+    if passed:
         return 0
     command = f"python -m tests.soak --kills {options.kills} --stores {options.stores} --seed {seed}"
     print(f"Data and log are in {folder}. The same plan again (not the same moments): {command}")
@@ -56,6 +59,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of what is said and struck; random without")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--clients", type=int, default=6)
+    parser.add_argument("--keep", action="store_true", help="keep data and log also if all is well")
     return parser.parse_args()
 
 
@@ -71,13 +75,21 @@ async def _run(soak: Soak, kills: int) -> Report:
             f"{len(report.violations)} violations",
             flush=True,
         )
-        for violation in outcome.violations:
-            print(f"  {violation}", flush=True)
-        for blow in outcome.strikes if outcome.violations else ():
-            print(f"    {time.strftime('%H:%M:%S', time.localtime(blow.at))} {blow}", flush=True)
+        _tell(outcome)
         if len(report.violations) >= ENOUGH or spent > LONGEST * kills:
             break
     return report
+
+
+def _tell(outcome: Outcome) -> None:
+    """Say what was wrong or slow, and when the blows before it fell."""
+    slow = [one for blow in outcome.strikes for one in blow.recoveries.items() if one[1] > SLOW]
+    for violation in outcome.violations:
+        print(f"  {violation}", flush=True)
+    for run_id, seconds in slow:
+        print(f"  slow: {run_id} stood still for {seconds:.1f} s", flush=True)
+    for blow in outcome.strikes if outcome.violations or slow else ():
+        print(f"    {time.strftime('%H:%M:%S', time.localtime(blow.at))} {blow}", flush=True)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ class Report:
         return sum(blow.is_kill for blow in self.strikes)
 
     def table(self) -> str:
-        head = ["fault", "times", *COLUMNS, "recovery, s: median", "longest"]
+        head = ["fault", "times", *COLUMNS, "start-up, s: median", "recovery, s: median", "longest"]
         rows = [head, ["---"] * len(head)]
         kinds = list(dict.fromkeys(blow.kind for blow in self.strikes))
         rows += [self._row(kind, [blow for blow in self.strikes if blow.kind == kind]) for kind in sorted(kinds)]
@@ -47,9 +47,11 @@ class Report:
 
     def _row(self, kind: str, blows: list[Strike]) -> list[str | int]:
         places = Counter(place for blow in blows for place in blow.places)
-        recoveries = [seconds for blow in blows for seconds in blow.recoveries]
+        start_ups = [blow.until - blow.at for blow in blows if blow.kind == "kill host and workers"]
+        start_up = f"{median(start_ups):.1f}" if start_ups else "–"
+        recoveries = [seconds for blow in blows for seconds in blow.recoveries.values()]
         times = (f"{median(recoveries):.2f}", f"{max(recoveries):.1f}") if recoveries else ("–", "–")
-        return [kind, len(blows), *(places[column] for column in COLUMNS), *times]
+        return [kind, len(blows), *(places[column] for column in COLUMNS), start_up, *times]
 
 
 def _markdown(rows: Iterable[Iterable[str | int]]) -> str:

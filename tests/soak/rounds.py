@@ -114,7 +114,7 @@ class Soak:
             hits = [blow.at for blow in fell if any(delivery.instance_id == run_id for delivery in blow.hit)]
             for again in {next((at for at in written if at > hit), 0.0) for hit in hits} - {0.0}:
                 last = [blow for blow in fell if blow.at < again][-1]
-                last.recoveries.append(again - last.at)
+                last.recoveries[run_id] = again - last.at
 
 
 def _about(conversation: Conversation, violation: Violation) -> Violation:

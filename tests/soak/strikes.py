@@ -30,7 +30,8 @@ class Strike:
     """`aim`: strike when somebody gets work there, None: at any moment.
 
     `at` (Unix seconds) is when it fell, `until` when its direct effects were over. `hit` is what the
-    struck processes were at, `cut` the clients' requests and streams that it broke.
+    struck processes were at, `cut` the clients' requests and streams that it broke, `recoveries` the
+    seconds that runs stood still from then on.
     """
 
     kind: Kind
@@ -39,7 +40,7 @@ class Strike:
     until: float = 0.0
     hit: list[Delivery] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
-    recoveries: list[float] = field(default_factory=list)
+    recoveries: dict[str, float] = field(default_factory=dict)
 
     @property
     def is_kill(self) -> bool:
