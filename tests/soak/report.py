@@ -9,7 +9,7 @@ from tests.soak.rounds import Outcome
 from tests.soak.strikes import PLACES, Strike
 from tests.soak.violation import Violation
 
-COLUMNS = (*PLACES, "request", "stream", "idle")
+COLUMNS = (*PLACES, "sweep_runs", "request", "stream", "idle")
 
 
 @dataclass(slots=True)

@@ -63,7 +63,7 @@ class Soak:
         return outcome
 
     async def _client(self, caller: Caller, assistant_id: str, outcome: Outcome, over: asyncio.Event) -> None:
-        while not over.is_set():
+        while True:  # at least one each
             plan = plans.draw(self.chance)
             conversation = Conversation(caller, assistant_id, plan)
             try:
@@ -76,6 +76,8 @@ class Soak:
                 outcome.violations.append(_about(conversation, violation))
             else:
                 outcome.conversations.append(conversation)
+            if over.is_set():
+                return
 
     async def _strike(self, outcome: Outcome) -> None:
         striker = Striker(self.service, self.workers, self.store, self.chance)
