@@ -27,10 +27,13 @@ class Reading:
         self.done = False
         return self.after
 
-    def take(self, frame: bytes) -> None:
+    def take(self, piece: bytes) -> None:
+        if piece != KEEP_ALIVE:
+            for frame in piece.removesuffix(b"\n\n").split(b"\n\n"):
+                self._take(frame + b"\n\n")
+
+    def _take(self, frame: bytes) -> None:
         assert not self.done, "a frame after the end of the stream"
-        if frame == KEEP_ALIVE:
-            return
         if frame == DONE:
             assert ends_stream(self.events[-1][0]), "a stream ends in the middle of the run"
             self.done = True

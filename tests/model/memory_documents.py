@@ -24,7 +24,11 @@ class Stored:
     expires_at: float | None
 
     def read(self) -> Document:
-        return replace(self.document, body=decoded(self.body))
+        kept = self.document
+        return Document(
+            *(kept.id, kept.kind, decoded(self.body), kept.sort, kept.terms),
+            *(kept.unfinished_since, kept.ttl, kept.version),
+        )
 
 
 @dataclass(slots=True)

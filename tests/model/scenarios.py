@@ -9,8 +9,12 @@ SHORT = Said(((0, "a"), (0.1, "b")))
 CALLS = Said(calls=("f", "g"))
 SPOKEN_CALLS = Said(((0, "let me see"),), calls=("f", "g"))
 SILENT = Said()
-CUT_OFF = Said(((0, "a"), (0.1, "b")), finish="length")
-BROKEN_OFF = Said(((0, "a"), (0.1, "b")), breaks=2)
+# What the first call says, a delivery that takes over does not say again.
+CALLS_ONCE_SPOKEN = Said(((0, "a"), (0.1, "b")), calls=("f",), speaks_once=True)
+CUT_OFF_ONCE_SPOKEN = Said(((0, "a"), (0.1, "b")), finish="length", speaks_once=True)
+SHORT_ONCE_SPOKEN = Said(((0, "a"), (0.1, "b")), speaks_once=True)
+BROKEN_OFF = Said(((0, "a"), (0.1, "b")), breaks=frozenset({1, 2}))
+BREAKS_SECOND = Said(breaks=frozenset({2}))
 THROTTLED = Said(((0, "a"),), throttles=2)
 
 ALL = frozenset({"other", "time", "kill", "zombie", "twin", "away", "hub", "sweep"})
@@ -20,10 +24,13 @@ EXPIRED = frozenset({"expired", "completed"})
 BROAD = (
     Scenario("an answer", (SPOKEN,), ALL, clients=("cancel",), reads=True),
     Scenario("an empty answer", (SILENT,), ALL),
-    Scenario("an answer cut off", (CUT_OFF,), ALL, clients=("cancel",), ends=frozenset({"incomplete"})),
     Scenario("a throttled model", (THROTTLED,), ALL, clients=("cancel",)),
     Scenario("a model that breaks off", (BROKEN_OFF,), ALL),
     Scenario("function calls", (CALLS, SHORT), ALL, clients=("cancel",), submits=2),
+    Scenario("text before function calls, or none", (CALLS_ONCE_SPOKEN, SHORT_ONCE_SPOKEN), ALL),
+    Scenario(
+        "text before the cut, or none", (CUT_OFF_ONCE_SPOKEN,), ALL, clients=("cancel",), ends=frozenset({"incomplete"})
+    ),
     Scenario("text before function calls", (SPOKEN_CALLS, SHORT), ALL, reads=True),
     Scenario("two rounds of function calls", (CALLS, SPOKEN_CALLS, SILENT), ALL, clients=("cancel",)),
     Scenario("outputs at the moment of expiry", (CALLS, SHORT), ALL, lifetime=3.0, submits_after=2.9, ends=EXPIRED),
@@ -33,11 +40,20 @@ BROAD = (
 # Pairs of deviations, where pairs are known to matter.
 DEEP = (
     Scenario("a zombie", (SHORT,), frozenset({"zombie"})),
-    Scenario("a zombie whose model breaks off", (Said(breaks=2),), frozenset({"zombie"})),
+    Scenario("a zombie whose model breaks off", (BREAKS_SECOND,), frozenset({"zombie"})),
     Scenario("a twin", (SHORT,), frozenset({"other", "twin"})),
     Scenario("deaths", (SHORT,), frozenset({"kill"})),
     Scenario("a cancel among zombies", (SHORT,), frozenset({"zombie"}), clients=("cancel",)),
     Scenario("a cancel among outputs", (CALLS, SILENT), frozenset({"other"}), clients=("cancel",)),
+    Scenario(
+        "a cancel while nobody answers",
+        (CALLS,),
+        frozenset({"nudge", "hub"}),
+        clients=("cancel",),
+        submits=0,
+        lifetime=14.0,
+        ends=EXPIRED,
+    ),
     Scenario(
         "outputs around expiry",
         (CALLS, SILENT),
@@ -51,5 +67,5 @@ DEEP = (
 
 LONG = Scenario(
     "a long run", (SPOKEN_CALLS, CALLS, SPOKEN), ALL, clients=("cancel", "submit"), submits=2, reads=True,
-    lifetime=120.0, ends=EXPIRED,
+    lifetime=120.0, ends=EXPIRED, within=200.0, cancelled_within=200.0,
 )  # fmt: skip

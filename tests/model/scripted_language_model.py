@@ -21,15 +21,16 @@ from ports.language_model import (
 class Said:
     """What the model does in one turn: (seconds of silence, text) each, then functions it calls.
 
-    Of all calls of a story, the first `throttles` are answered with 429; the next `breaks` break off
-    before their end.
+    Of all calls of a story, the first `throttles` are answered with 429; those numbered in
+    `breaks`, from 1, break off before their end. `speaks_once`: only the first call of the turn says the text.
     """
 
     pieces: tuple[tuple[float, str], ...] = ()
     calls: tuple[str, ...] = ()
     finish: str = "stop"
     throttles: int = 0
-    breaks: int = 0
+    breaks: frozenset[int] = frozenset()
+    speaks_once: bool = False
 
 
 @dataclass(slots=True)
@@ -50,13 +51,14 @@ class ScriptedModel:
         self.requests.append(request)
         if self.calls <= said.throttles:
             raise ModelThrottled("Rate limit is exceeded.", retry_after=2.0)
-        words = [f"{text}/{self.calls} " for _, text in said.pieces]
+        pieces = () if said.speaks_once and turn in self.answers else said.pieces
+        words = [f"{text}/{self.calls} " for _, text in pieces]
         self.answers.setdefault(turn, []).append("".join(words))
-        for (silence, _), word in zip(said.pieces, words, strict=True):
+        for (silence, _), word in zip(pieces, words, strict=True):
             if silence:
                 await asyncio.sleep(silence)
             yield TextPiece(word)
-        if self.calls <= said.throttles + said.breaks:
+        if self.calls in said.breaks:
             raise ModelUnavailable("The model broke off.")
         calls = [FunctionCall(index, f"call_{turn}_{index}", name, "{}") for index, name in enumerate(said.calls)]
         finish: Any = "tool_calls" if calls else said.finish

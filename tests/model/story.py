@@ -43,8 +43,9 @@ class Scenario:
 
     Faults: "other" (another actor goes first), "time" (it passes while operations hang), "kill"
     (before or after an operation), "zombie" (a delivery freezes and is given to another, and wakes
-    whenever), "twin" (delivered again while the first lives), "away" (the store fails, or its
-    answer is lost), "hub" (the task hub is lost with all it knew), "sweep" (the sweeper comes by).
+    whenever), "twin" (delivered again while the first lives), "away" (store or hub fail, or their
+    answer is lost), "nudge" (only the hub does), "hub" (it is lost with all it knew), "sweep" (the
+    sweeper comes by).
     """
 
     name: str
@@ -56,7 +57,8 @@ class Scenario:
     lifetime: float = 600.0
     submits_after: float = 0.0  # seconds that a client thinks about the outputs
     ends: frozenset[str] = frozenset({"completed"})
-    within: float = 60.0  # seconds in which the run ends, whatever goes wrong
+    within: float = 40.0  # seconds in which the run ends, whatever goes wrong
+    cancelled_within: float = 12.0  # of them, after a cancel: a lost nudge costs a sweep
 
 
 class Story:
@@ -86,7 +88,7 @@ class Story:
         self.comes_back: dict[str, Callable[[Actor], Any]] = {}  # by name: what a client does whose server died
         self.deliveries = 0
         self.hub_losses = 1
-        self.ended_at = 0.0
+        self.times: dict[str, float] = {}  # when the run came into each status
         self.entries: list[tuple[int, Actor]] = []  # by which step who took over a turn
 
     def now(self) -> float:
@@ -102,7 +104,7 @@ class Story:
             self.scheduler.close()
         ended = self._ended()
         ended.check(self.model.answers, self._allowed_ends())
-        assert self.ended_at <= self.scenario.within, f"the run ended only after {self.ended_at:.0f} seconds"
+        self._check_times(ended.run["status"])
         self._check_outputs(ended)
         self._check_readers()
 
@@ -112,6 +114,12 @@ class Story:
         # A cancel whose answer was lost may have been heard.
         tried = "cancel" in self.scenario.clients and "cancel" not in self.unused
         return {*self.scenario.ends, *(["cancelled"] if tried else [])}
+
+    def _check_times(self, end: str) -> None:
+        ended_at = self.times[end]
+        assert ended_at <= self.scenario.within, f"the run ended only after {ended_at:.0f} seconds"
+        waited = ended_at - self.times.get("cancelling", ended_at)
+        assert waited <= self.scenario.cancelled_within, f"the run was cancelled only after {waited:.0f} seconds"
 
     def _check(self) -> None:
         self.watch.check()
@@ -174,10 +182,9 @@ class Story:
         return any(each is work and not actor.frozen for actor, each in self.works.items())
 
     def _committed(self, partition: str, written: list[Document]) -> None:
-        was_over = self.watch.is_over
         self.watch(partition, written)
-        if self.watch.is_over and not was_over:
-            self.ended_at = self.loop.time()
+        if self.watch.run:
+            self.times[self.watch.run["status"]] = self.loop.time()
         if any(document.kind == "batch" and document.body["turn"] is not None for document in written):
             self.entries.append((len(self.scheduler.trace) - 1, self.scheduler.queue[0]))
         self.changed.set()
@@ -312,7 +319,7 @@ class Story:
             options.append((f"{actor.name} dies", actor.die))
             if writes:
                 options.append((f"{actor.name} dies after {actor.waiting[0]}", lambda: actor.go_on(Fate.IS_FATAL)))
-        if "away" in faults and actor.waiting[0] != "report":
+        if self._may_fail(actor, actor.waiting[0]):
             options.append((f"{actor.name}: {actor.waiting[0]} fails", lambda: actor.go_on(Fate.FAILS)))
             if writes:
                 options.append((f"{actor.name}: {actor.waiting[0]} is lost", lambda: actor.go_on(Fate.IS_LOST)))
@@ -323,6 +330,11 @@ class Story:
             options.append((f"{actor.name} gets a twin", lambda: self._deliver(work, first=True)))
         return options
 
+    def _may_fail(self, actor: Actor, what: str) -> bool:
+        if actor.kind is Kind.SWEEPER or what == "report":
+            return False
+        return "away" in self.scenario.faults or ("nudge" in self.scenario.faults and what.startswith("wake"))
+
     def _freeze(self, actor: Actor, work: Work) -> None:
         actor.frozen = True
         if work.is_wanted:
@@ -331,10 +343,13 @@ class Story:
     def _extra(self) -> list[Option]:
         options: list[Option] = [(f"a client will {name}", partial(self._act, name)) for name in self.unused]
         if "sweep" in self.scenario.faults:
-            options.append(("the sweeper comes by", lambda: self._start("sweep", Kind.CLIENT, self._sweep, first=True)))
+            options.append(("the sweeper comes by", self._sweep_now))
         if "hub" in self.scenario.faults and self.hub_losses:
             options.append(("the task hub is lost", self._lose_hub))
         return options
+
+    def _sweep_now(self) -> None:
+        self._start("sweep", Kind.CLIENT, self._sweep, first=True)
 
     def _act(self, name: str) -> None:
         self.unused.remove(name)
