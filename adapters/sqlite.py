@@ -4,7 +4,6 @@ import asyncio
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,8 @@ class SqliteDocuments:
         # Reads only wait where a process opens or closes the file as the first or last.
         self._reader = opened(path, busy_timeout=1.0)
         self._arrivals = Arrivals()
-        self._poller: asyncio.Task[None] | None = None
+        self._seen: int | None = None
+        self._watching: asyncio.TimerHandle | None = None
 
     async def get(self, partition: str, id: str) -> Document | None:
         return self._get(partition, id)
@@ -64,12 +64,12 @@ class SqliteDocuments:
 
     async def wait_for(self, partition: str, id: str, *, timeout: float) -> Document | None:
         with self._arrivals.expect((partition, id)) as arrival:
-            # Looked for only now: the poller looks again only after the next commit.
+            # Looked for only now: `_watch` looks again only after the next commit of another process.
             document = self._get(partition, id)
             if document or timeout <= 0:
                 return document
-            if self._poller is None or self._poller.done():
-                self._poller = asyncio.create_task(self._poll())
+            if self._watching is None:
+                self._watching = asyncio.get_running_loop().call_later(POLL, self._watch)
             await asyncio.wait([arrival], timeout=timeout)
             return arrival.result() if arrival.done() else None
 
@@ -78,8 +78,8 @@ class SqliteDocuments:
         return [UnfinishedRun(row[-1], _document(row)) for row in rows]
 
     async def close(self) -> None:
-        if self._poller is not None:
-            self._poller.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
         await self._commits.close()
         self._reader.close()
 
@@ -101,8 +101,10 @@ class SqliteDocuments:
 
     def _announce(self, commit: Commit) -> None:
         keys = [(commit.partition, changed_id(change)) for change in commit.changes]
-        with suppress(StoreUnavailable):  # the poller looks too
+        try:
             self._look_for(filter(self._arrivals.is_expected, keys))
+        except StoreUnavailable:
+            self._seen = None  # `_watch` looks for it in a moment
 
     def _get(self, partition: str, id: str) -> Document | None:
         rows = self._read(_GET, (id, partition, time.time()))
@@ -112,19 +114,18 @@ class SqliteDocuments:
         with store_errors():
             return self._reader.execute(query, values).fetchall()
 
-    async def _poll(self) -> None:
-        """Watch for commits of any process, as long as somebody waits."""
-        seen = None
-        while expected := self._arrivals.expected():
-            try:
-                # Not Connection.data_version(): that one doesn't look at the file.
-                version = self._reader.pragma("data_version")
-                if version != seen:
-                    self._look_for(expected)
-                seen = version
-            except (apsw.Error, StoreUnavailable):
-                seen = None  # looked for again in a moment; whoever it is too long for gets None
-            await asyncio.sleep(POLL)
+    def _watch(self) -> None:
+        """Look for what other processes commit, every POLL seconds as long as somebody waits."""
+        self._watching = None
+        if not (expected := self._arrivals.expected()):
+            return
+        self._watching = asyncio.get_running_loop().call_later(POLL, self._watch)
+        try:
+            if (version := self._commits.foreign_version()) != self._seen:
+                self._look_for(expected)
+            self._seen = version
+        except (apsw.Error, StoreUnavailable):
+            self._seen = None  # looked for again in a moment; whoever it is too long for gets None
 
     def _look_for(self, keys: Iterable[Key]) -> None:
         for key in keys:

@@ -74,6 +74,11 @@ class CommitQueue:
             # Not at once: whatever else the loop has ready now comes along.
             commit.answer.get_loop().call_soon(self._work)
 
+    def foreign_version(self) -> int:
+        """Return a number that changes with each commit of any connection but this one."""
+        # Not Connection.data_version(): that one doesn't look at the file.
+        return self._connection.execute("PRAGMA data_version").get
+
     async def close(self) -> None:
         """Finish what was submitted, then close the connection."""
         await asyncio.gather(*(commit.answer for commit in self._waiting), return_exceptions=True)

@@ -5,6 +5,7 @@ Framing as in F.1. Each frame carries `id: {batch}.{index}`, by which a stream i
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
@@ -62,22 +63,27 @@ class RunStream:
     _run: dict[str, Any] | None = None  # what the log leaves out of the run's events
 
     async def frames(self, after: Cursor, *first: Event) -> AsyncIterator[bytes]:
-        """Yield frames until the run ends or waits for its client. `first` go before the log's events."""
+        """Yield frames until the run ends or waits for its client. `first` go before the log's events.
+
+        The frames of a batch come as one piece: every process between here and the client handles it once.
+        """
         for name, data in first:
             yield _frame(name, data)
         async for batch in self._batches(after.batch):
             if batch is None:
                 yield KEEP_ALIVE
                 continue
+            piece = bytearray()
             for index, (name, data) in enumerate(batch.events):
                 if batch.number == after.batch and index <= after.index:
                     continue
-                yield _frame(name, data, Cursor(batch.number, index))
+                piece += _frame(name, data, Cursor(batch.number, index))
                 if ends_run(name) or (ends_stream(name) and await self._waits_after(batch.number)):
-                    yield DONE
+                    yield bytes(piece + DONE)
                     return
-        yield await self._last_frame()
-        yield DONE
+            if piece:
+                yield bytes(piece)
+        yield await self._last_frame() + DONE
 
     async def _waits_after(self, number: int) -> bool:
         if self.ends_at_first_wait:
@@ -144,16 +150,14 @@ class RunStream:
 
     async def _last_frame(self) -> bytes:
         """Return what ends a stream whose log has no end: it expired, or the run or the store is gone."""
-        try:
-            run = await self.documents.get(self.partition, self.run_id)
-        except StoreUnavailable:
-            run = None
-        if run is not None and run.unfinished_since is None:
-            name, _ = run_event(run_of(run))
-            return _frame(name, run_of(run))
         message = "The stream was interrupted. Retrieve the run, or resume the stream from its last event."
-        if run is None:
-            message = f"No run found with id '{self.run_id}'."
+        with suppress(StoreUnavailable):
+            run = await self.documents.get(self.partition, self.run_id)
+            if run is None:
+                message = f"No run found with id '{self.run_id}'."
+            elif run.unfinished_since is None:
+                name, _ = run_event(run_of(run))
+                return _frame(name, run_of(run))
         return _frame("error", {"error": {"message": message, "type": "server_error", "param": None, "code": None}})
 
 
