@@ -13,6 +13,8 @@
 `routes/edge.py` gives each its status, once.
 """
 
+from collections.abc import Iterable
+
 
 class ServiceError(Exception):
     """An error whose message is written for the caller.
@@ -41,7 +43,11 @@ class NotFound(ServiceError):
 
 
 class MethodNotAllowed(ServiceError):
-    pass
+    """`allowed` are the methods that the path takes."""
+
+    def __init__(self, message: str, *, allowed: Iterable[str]) -> None:
+        super().__init__(message, code="method_not_supported")
+        self.allowed = sorted(set(allowed))
 
 
 class TooLarge(ServiceError):

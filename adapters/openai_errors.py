@@ -13,11 +13,16 @@ ModelError = ModelThrottled | ModelUnavailable | ModelRefused
 MAX_MESSAGE = 500  # characters of the endpoint's own text that we pass on
 _TRANSIENT = {408, 409, 425}  # besides 5xx
 _BAD_INPUT = {400, 413, 422}
+_REQUEST_IDS = ("x-request-id", "apim-request-id")
 _CONTENT_FILTER = {"content_filter", "ResponsibleAIPolicyViolation"}
 
 
 def error_of(status: int, body: object, headers: Mapping[str, str], *, model: str) -> ModelError:
     """The error that an HTTP status, the `error` member of the body and the headers stand for."""
+    return _traceable(_of_status(status, body, headers, model=model), headers)
+
+
+def _of_status(status: int, body: object, headers: Mapping[str, str], *, model: str) -> ModelError:
     detail = body if isinstance(body, dict) else {}
     said = _said(detail)
     if status == 429:
@@ -35,16 +40,16 @@ def error_of(status: int, body: object, headers: Mapping[str, str], *, model: st
     return ModelRefused("server_error", f"The model endpoint answered {status}. {said}".strip())
 
 
-def error_in_stream(body: object, *, model: str) -> ModelError:
+def error_in_stream(body: object, headers: Mapping[str, str], *, model: str) -> ModelError:
     """The error that came as an event, after a status 200. Some endpoints put a status in its code."""
     detail = body if isinstance(body, dict) else {"message": str(body)}
     with contextlib.suppress(TypeError, ValueError):  # most codes are words
         status = int(detail.get("code") or detail.get("status") or 0)
         if 400 <= status <= 599:
-            return error_of(status, detail, {}, model=model)
+            return error_of(status, detail, headers, model=model)
     if _codes(detail) & _CONTENT_FILTER:
-        return ModelRefused("invalid_prompt", _filtered(_said(detail)))
-    return ModelUnavailable(f"The model endpoint broke off. {_said(detail)}".strip())
+        return _traceable(ModelRefused("invalid_prompt", _filtered(_said(detail))), headers)
+    return _traceable(ModelUnavailable(f"The model endpoint broke off. {_said(detail)}".strip()), headers)
 
 
 def refuses(status: int, body: object, parameter: str) -> bool:
@@ -56,6 +61,14 @@ def refuses(status: int, body: object, parameter: str) -> bool:
     if isinstance(param, str) and param:
         return param.partition(".")[0] == parameter
     return parameter in str(body)
+
+
+def _traceable(error: ModelError, headers: Mapping[str, str]) -> ModelError:
+    """Add the endpoint's request id, by which its operators find what happened (E.12.1)."""
+    request_id = next((headers[name] for name in _REQUEST_IDS if headers.get(name)), None)
+    if request_id:
+        error.message = f"{error.message} (Request ID of the model endpoint: {request_id[:100]})"
+    return error
 
 
 def _not_found(model: str, said: str) -> str:

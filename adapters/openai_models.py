@@ -44,12 +44,12 @@ class OpenAIModels:
     async def stream(self, request: ChatRequest) -> AsyncIterator[Piece]:
         """See the port. The connection is closed when this iterator is."""
         response = await self._open(request)
-        answer = Answer(request)
+        headers, answer = response.response.headers, Answer(request)
         try:
             async with aclosing(_chunks(response)) as chunks:
                 async for chunk in chunks:
                     if error := chunk.get("error"):
-                        raise error_in_stream(self._without_key(error), model=request.model)
+                        raise error_in_stream(self._without_key(error), headers, model=request.model)
                     for piece in answer.add(chunk):
                         yield piece
             yield answer.ending()
@@ -61,7 +61,7 @@ class OpenAIModels:
                 raise ModelUnavailable("The connection to the model broke in the middle of its answer.") from error
             yield answer.ending()
         except APIError as error:
-            raise error_in_stream(self._without_key(error.body), model=request.model) from error
+            raise error_in_stream(self._without_key(error.body), headers, model=request.model) from error
         except (ValueError, AttributeError, TypeError) as error:
             # Not JSON, or not the shape of a chunk.
             raise ModelUnavailable("The model endpoint sent something that is not a chat completion.") from error

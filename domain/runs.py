@@ -141,7 +141,7 @@ def requeued(run: Resource) -> Resource:
 
 
 def cancelling(run: Resource) -> Resource:
-    return run | {"status": "cancelling"}
+    return run | {"status": "cancelling", "required_action": None}
 
 
 def completed(run: Resource, now: int, usage: Resource) -> Resource:

@@ -38,7 +38,8 @@ def resolve(method: str, path: str) -> tuple[Handler, dict[str, str]]:
         raise _unknown(segments)
     allowed = [operation for operation in there if operation.method == method]
     if not allowed:
-        raise MethodNotAllowed(f"Not allowed to {method} on /{'/'.join(segments)}.", code="method_not_supported")
+        methods = [operation.method for operation in there]
+        raise MethodNotAllowed(f"Not allowed to {method} on /{'/'.join(segments)}.", allowed=methods)
     # threads/runs is the word's operation, not that of a thread called runs.
     best = min(allowed, key=lambda operation: sum(map(_is_parameter, operation.segments)))
     return best.handler, _parameters(best, segments)

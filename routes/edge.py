@@ -89,6 +89,8 @@ def resource_not_found() -> NotFound:
 def _failed(error: ServiceError) -> Response:
     failure = FAILURES[type(error)]
     response = _failure(failure, error.message, param=error.param, code=error.code)
+    if isinstance(error, MethodNotAllowed):
+        response.headers["allow"] = ", ".join(error.allowed)
     if isinstance(error, RangeNotSatisfiable):
         response.headers["content-range"] = f"bytes */{error.size}"
     if isinstance(error, StoreUnavailable):

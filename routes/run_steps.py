@@ -4,12 +4,11 @@ import azure.durable_functions as df
 from azurefunctions.extensions.http.fastapi import Response
 
 from errors import NotFound
-from events import requests
 from ids import check_id
 from routes.includes import check_include
 from routes.operation import Call, operation, reply
 from routes.paging import page
-from routes.runs import run_place
+from routes.runs import load_current_run, run_place
 
 bp = df.Blueprint()
 
@@ -18,7 +17,7 @@ bp = df.Blueprint()
 async def list_run_steps(call: Call) -> Response:
     partition, run_id = run_place(call)
     check_include(call)
-    await requests.load_run(call.documents, partition, run_id)
+    await load_current_run(call, partition, run_id)
     return await page(call, partition, "step", "step", where={"run_id": run_id}, noun="run step")
 
 
@@ -27,7 +26,7 @@ async def get_run_step(call: Call) -> Response:
     partition, run_id = run_place(call)
     step_id = check_id("step", call.params["step_id"], "step_id")
     check_include(call)
-    await requests.load_run(call.documents, partition, run_id)
+    await load_current_run(call, partition, run_id)
     step = await call.documents.get(partition, step_id)
     if step is None or step.body["resource"]["run_id"] != run_id:
         raise NotFound(f"No run step found with id '{step_id}'.")

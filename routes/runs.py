@@ -14,7 +14,7 @@ from domain.threads import message_documents
 from domain.tool_choice import check_tool_choice
 from errors import InvalidRequest, NotFound
 from events import requests
-from events.addresses import thread_partition
+from events.addresses import active_run_of, thread_partition
 from events.log import Event
 from events.overdue import address_of, nudge_of, tend
 from events.races import settle
@@ -111,25 +111,25 @@ async def _start(
 async def list_runs(call: Call) -> Response:
     thread_id = check_id("thread", call.params["thread_id"], "thread_id")
     partition = thread_partition(call.principal.tenant, thread_id)
-    await load_thread(call, partition, thread_id)
+    thread = await load_thread(call, partition, thread_id)
+    if run_id := active_run_of(thread):
+        await load_current_run(call, partition, run_id)
     return await page(call, partition, "run", "run", noun="run")
 
 
 @operation(bp, "GET", "threads/{thread_id}/runs/{run_id}")
 async def get_run(call: Call) -> Response:
     partition, run_id = run_place(call)
-    document = await requests.load_run(call.documents, partition, run_id)
-    if await tend(call.documents, call.hub, partition, document, now=time.time()):
-        document = await requests.load_run(call.documents, partition, run_id)
-    return _run_reply(document)
+    return _run_reply(await load_current_run(call, partition, run_id))
 
 
 @operation(bp, "POST", "threads/{thread_id}/runs/{run_id}")
 async def modify_run(call: Call) -> Response:
     partition, run_id = run_place(call)
     body = await call.body(ModifyRun)
+    current = await load_current_run(call, partition, run_id)
     if not body.given("metadata"):
-        return _run_reply(await requests.load_run(call.documents, partition, run_id))
+        return _run_reply(current)
     return _run_reply(await requests.modify(call.documents, partition, run_id, body.metadata or {}))
 
 
@@ -154,6 +154,14 @@ async def submit_tool_outputs_to_run(call: Call) -> Response:
 
 async def _nudge(call: Call, partition: str, run: Document) -> None:
     await call.hub.wake(address_of(partition, run), nudge_of(run))
+
+
+async def load_current_run(call: Call, partition: str, run_id: str) -> Document:
+    """Return the run; one whose time is over has expired, however late its timer is (E.2.3). Raises NotFound."""
+    document = await requests.load_run(call.documents, partition, run_id)
+    if await tend(call.documents, call.hub, partition, document, now=time.time()):
+        document = await requests.load_run(call.documents, partition, run_id)
+    return document
 
 
 def run_place(call: Call) -> tuple[str, str]:

@@ -1,0 +1,47 @@
+"""Runs at the edge while nobody works on them: the task hub of these tests is silent."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+import wiring
+
+Run = dict[str, Any]
+
+
+@pytest.fixture
+async def overdue(client: httpx.AsyncClient, assistant: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run whose time is over, and that nothing but a request can notice."""
+    monkeypatch.setenv("RUN_LIFETIME_SECONDS", "1")
+    wiring.settings.cache_clear()
+    body = {"assistant_id": assistant["id"], "thread": {"messages": [{"role": "user", "content": "Hi"}]}}
+    run = (await client.post("/threads/runs", json=body)).json()
+    await asyncio.sleep(1.05)
+    return run
+
+
+def path_of(run: Run) -> str:
+    return f"/threads/{run['thread_id']}/runs/{run['id']}"
+
+
+async def test_the_list_of_runs_shows_an_overdue_run_as_expired(client: httpx.AsyncClient, overdue: Run):
+    [listed] = (await client.get(f"/threads/{overdue['thread_id']}/runs")).json()["data"]
+    assert (listed["status"], listed["expires_at"]) == ("expired", None)
+
+
+async def test_modifying_an_overdue_run_shows_it_as_expired(client: httpx.AsyncClient, overdue: Run):
+    modified = (await client.post(path_of(overdue), json={"metadata": {"a": "b"}})).json()
+    assert (modified["status"], modified["metadata"]) == ("expired", {"a": "b"})
+
+
+async def test_an_overdue_run_no_longer_locks_its_thread(client: httpx.AsyncClient, overdue: Run):
+    message = {"role": "user", "content": "And now?"}
+    assert (await client.post(f"/threads/{overdue['thread_id']}/messages", json=message)).status_code == 200
+
+
+async def test_cancelling_an_overdue_run_is_refused_as_of_an_expired_one(client: httpx.AsyncClient, overdue: Run):
+    refused = await client.post(f"{path_of(overdue)}/cancel")
+    assert refused.status_code == 400
+    assert refused.json()["error"]["message"] == "Cannot cancel run with status 'expired'."
