@@ -87,7 +87,8 @@ async def answer(req: Request, hub: str) -> Response:
         handler, params = resolve(req.method, path)
         return await handler(call_of(req, params, principal, hub))
 
-    return await edge(req, act, name=f"{req.method} {path}")
+    # Quoted: a path may hold line breaks, which would look like lines of the log.
+    return await edge(req, act, name=f"{req.method} {path[:200]!r}")
 
 
 for name, route in ALIASES.items():

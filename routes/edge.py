@@ -87,7 +87,8 @@ def resource_not_found() -> NotFound:
 
 
 def _failed(error: ServiceError) -> Response:
-    failure = FAILURES[type(error)]
+    # Adapters raise kinds of their own of some.
+    failure = next(FAILURES[kind] for kind in type(error).__mro__ if kind in FAILURES)
     response = _failure(failure, error.message, param=error.param, code=error.code)
     if isinstance(error, MethodNotAllowed):
         response.headers["allow"] = ", ".join(error.allowed)

@@ -176,6 +176,14 @@ async def failing(error: Exception) -> Response:
     return await edge(request_to("/x"), act, name="test")
 
 
+async def test_a_kind_of_an_error_is_answered_like_the_error(wired):
+    class AnswerLost(StoreUnavailable):
+        """As an adapter has it."""
+
+    response = await failing(AnswerLost(retry_after=2))
+    assert (response.status_code, response.headers["retry-after"]) == (503, "2")
+
+
 @pytest.mark.parametrize("error", [KeyError("a secret"), Conflict("lost")])
 async def test_what_nobody_foresaw_tells_nothing_but_its_id(wired, caplog, error):
     with caplog.at_level(logging.ERROR, logger="durable_assistants.http"):
