@@ -21,10 +21,13 @@ _EXPECTED = {
     "model_attributes_type": "an object",
 }
 _MOST_SHOWN = 100  # characters of a refused value
+_MOST_FAULTS = 1_000  # more are not looked at: pydantic hands out all of them or none
 
 
 def invalid_request(error: ValidationError) -> InvalidRequest:
     """Return the first thing that is wrong, as an error for the caller."""
+    if error.error_count() > _MOST_FAULTS:
+        return InvalidRequest(f"More than {_MOST_FAULTS} things are wrong with the JSON body of your request.")
     first = error.errors(include_url=False)[0]
     path = dotted([step for step in first["loc"] if step != "[key]" and not str(step).startswith(TAG)])
     kind = first["type"]

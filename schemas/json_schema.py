@@ -31,7 +31,8 @@ def _faults(schema: Any, place: str) -> Iterator[str]:
 def _object_faults(schema: dict[str, Any], properties: dict[str, Any], place: str) -> Iterator[str]:
     if schema.get("additionalProperties") is not False:
         yield f"In {place}, 'additionalProperties' must be given and be false."
-    required = schema.get("required", [])
-    missing = [name for name in properties if not isinstance(required, list) or name not in required]
-    if missing:
-        yield f"In {place}, 'required' must list every property; '{missing[0]}' is missing."
+    required = schema.get("required")
+    listed = {name for name in required if isinstance(name, str)} if isinstance(required, list) else set[str]()
+    missing = next((name for name in properties if name not in listed), None)
+    if missing is not None:
+        yield f"In {place}, 'required' must list every property; '{missing}' is missing."

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag
+from pydantic import BeforeValidator, Discriminator, FailFast, Field, StringConstraints, Tag
 
 from schemas.metadata import Metadata
 from schemas.shape import TAG, Detail, FileId, Shape, by_type, refused, wrong_type
@@ -71,7 +71,7 @@ class AttachmentTool(Shape):
 
 class Attachment(Shape):
     file_id: FileId
-    tools: Annotated[list[AttachmentTool], Field(min_length=1)]
+    tools: Annotated[list[AttachmentTool], Field(min_length=1), FailFast()]
 
 
 def _string_or_parts(content: Any) -> Any:
@@ -84,7 +84,7 @@ Part = by_type({"text": TextPart, "image_file": ImageFilePart, "image_url": Imag
 Content = Annotated[
     Union[  # noqa: UP007
         Annotated[FilledText, Tag(TAG + "string")],
-        Annotated[Annotated[list[Part], Field(min_length=1)], Tag(TAG + "parts")],
+        Annotated[Annotated[list[Part], Field(min_length=1), FailFast()], Tag(TAG + "parts")],
     ],
     Discriminator(lambda content: TAG + ("string" if isinstance(content, str) else "parts")),
     BeforeValidator(_string_or_parts),
@@ -96,7 +96,7 @@ class CreateMessage(Shape):
 
     role: Literal["user", "assistant"]
     content: Content
-    attachments: list[Attachment] | None = None
+    attachments: Annotated[list[Attachment], FailFast()] | None = None
     metadata: Metadata | None = None
 
     def stored_content(self) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, FailFast, Field, Tag, model_validator
 
 from schemas.assistant import Instructions, ModelName, Temperature, TopP
 from schemas.metadata import Metadata
@@ -132,7 +132,7 @@ class ToolOutput(Shape):
 class SubmitToolOutputs(Shape):
     """Body of POST …/submit_tool_outputs. A missing output is an empty one (E.4.4)."""
 
-    tool_outputs: list[ToolOutput]
+    tool_outputs: Annotated[list[ToolOutput], FailFast()]
     stream: bool | None = None
 
     def by_call(self) -> list[tuple[str, str]]:

@@ -1,13 +1,16 @@
 """What requests may hold, and the exact words about what they may not (J.3)."""
 
 import json
+import time
 
 import pytest
 
 from errors import InvalidRequest
 from routes.request_body import parse_body
 from schemas.assistant import CreateAssistant, ModifyAssistant, modified_assistant, new_assistant
+from schemas.json_schema import strict_fault
 from schemas.message import CreateMessage, ModifyMessage
+from schemas.run import SubmitToolOutputs
 from schemas.thread import CreateThread, ModifyThread
 
 
@@ -317,6 +320,29 @@ def test_numbers_that_cannot_be_kept_are_refused(value):
 def test_deep_nesting_is_refused_before_a_store_has_to():
     refusal(CreateAssistant, function(name="f", parameters={"a": json.loads("[" * 120 + "]" * 120)}))
     parse(CreateAssistant, function(name="f", parameters={"a": json.loads("[" * 50 + "]" * 50)}))
+
+
+@pytest.mark.parametrize(
+    ("schema", "body", "param"),
+    [
+        (SubmitToolOutputs, {"tool_outputs": [1] * 300_000}, "tool_outputs[0]"),
+        (CreateMessage, {"role": "user", "content": [1] * 300_000}, "content[0]"),
+        (CreateMessage, {str(number): 1 for number in range(100_000)}, None),
+    ],
+)
+def test_very_many_faults_cost_no_more_than_one(schema, body, param):
+    began = time.process_time()
+    assert refusal(schema, body).param == param
+    assert time.process_time() - began < 2.0
+
+
+def test_a_strict_function_of_very_many_properties_is_checked_quickly():
+    names = [str(number) for number in range(50_000)]
+    schema = {"type": "object", "additionalProperties": False, "properties": {name: {} for name in names}}
+    began = time.process_time()
+    assert strict_fault(schema | {"required": names[::-1]}) is None
+    assert "'49999' is missing" in (strict_fault(schema | {"required": names[:-1]}) or "")
+    assert time.process_time() - began < 2.0
 
 
 @pytest.mark.parametrize("body", [b"", b"  \n", b"{}"])
