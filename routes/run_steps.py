@@ -7,7 +7,7 @@ from errors import NotFound
 from ids import check_id
 from routes.includes import check_include
 from routes.operation import Call, operation, reply
-from routes.paging import page
+from routes.paging import page, page_query
 from routes.runs import load_current_run, run_place
 
 bp = df.Blueprint()
@@ -17,8 +17,9 @@ bp = df.Blueprint()
 async def list_run_steps(call: Call) -> Response:
     partition, run_id = run_place(call)
     check_include(call)
+    query = page_query(call.request, "step")
     await load_current_run(call, partition, run_id)
-    return await page(call, partition, "step", "step", where={"run_id": run_id}, noun="run step")
+    return await page(call, partition, "step", "step", where={"run_id": run_id}, noun="run step", query=query)
 
 
 @operation(bp, "GET", "threads/{thread_id}/runs/{run_id}/steps/{step_id}")

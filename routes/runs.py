@@ -27,7 +27,7 @@ from routes.file_references import check_files
 from routes.includes import check_include
 from routes.locks import RUN_REFUSED, load_thread, load_unlocked_thread
 from routes.operation import Call, operation, reply
-from routes.paging import page
+from routes.paging import page, page_query
 from routes.run_events import stream_reply
 from routes.threads import begin_thread
 from schemas.run import CreateRun, CreateThreadAndRun, ModifyRun, SubmitToolOutputs
@@ -110,11 +110,12 @@ async def _start(
 @operation(bp, "GET", "threads/{thread_id}/runs")
 async def list_runs(call: Call) -> Response:
     thread_id = check_id("thread", call.params["thread_id"], "thread_id")
+    query = page_query(call.request, "run")
     partition = thread_partition(call.principal.tenant, thread_id)
     thread = await load_thread(call, partition, thread_id)
     if run_id := active_run_of(thread):
         await load_current_run(call, partition, run_id)
-    return await page(call, partition, "run", "run", noun="run")
+    return await page(call, partition, "run", "run", noun="run", query=query)
 
 
 @operation(bp, "GET", "threads/{thread_id}/runs/{run_id}")

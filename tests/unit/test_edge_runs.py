@@ -45,3 +45,9 @@ async def test_cancelling_an_overdue_run_is_refused_as_of_an_expired_one(client:
     refused = await client.post(f"{path_of(overdue)}/cancel")
     assert refused.status_code == 400
     assert refused.json()["error"]["message"] == "Cannot cancel run with status 'expired'."
+
+
+@pytest.mark.parametrize("path", ["messages", "runs", "runs/run_unknown/steps"])
+async def test_a_bad_query_is_named_before_a_missing_thread(client: httpx.AsyncClient, path: str):
+    refused = await client.get(f"/threads/thread_unknown/{path}?limit=0")
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "limit")
