@@ -55,7 +55,9 @@ class Azurite:
         )
 
     def start(self) -> None:
-        """Returns when it takes requests."""
+        """Returns when it takes requests; if it runs, at once."""
+        if self._process:
+            return
         self._folder.mkdir(parents=True, exist_ok=True)
         command = ["node", str(SERVER), "--blobHost", "127.0.0.1", "--blobPort", str(self._port)]
         # The SDK speaks a newer version of the protocol than Azurite has heard of.

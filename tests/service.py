@@ -49,10 +49,11 @@ class Service:
         self.data = folder / "data"
         self.log_path = folder / "service.log"
         self.key = key
+        self.settings = dict(settings or {})
         self.port = 0
         self._workers = workers
         self._mark = secrets.token_hex(8)
-        self._environment = _environment(model, key) | dict(settings or {}) | {_MARK: self._mark}
+        self._environment = _environment(model, key) | self.settings | {_MARK: self._mark}
         self._host: subprocess.Popen[bytes] | None = None
         self._clients: list[OpenAI] = []
 
@@ -218,6 +219,8 @@ def _environment(model: ScriptedModel | None, key: str) -> dict[str, str]:
         "MODEL_API_KEY": "the-key-of-the-model",
         # Empty rather than left out: a developer's local.settings.json must not decide.
         "MODEL_AZURE_ENDPOINT": "",
+        "COSMOS_ENDPOINT": "",
+        "COSMOS_KEY": "",
         "BLOB_ENDPOINT": "",
         "BLOB_CONNECTION_STRING": "",
         "NO_COLOR": "1",

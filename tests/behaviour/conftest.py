@@ -3,20 +3,26 @@
 Tests run at the same time against the same service, so each has a model name of its own (`model`)
 whose script nobody else plays, and touches only threads and assistants that it made. What kills,
 freezes or configures a service starts its own with `start_service`.
+
+All of it runs twice: with the stores of the local host, and with those of Azure (`stores`). pytest sorts
+tests by it, so a process has one set of stores and its services at a time. What is about one of them is
+marked with `only_on`.
 """
 
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import httpx
 import pytest
 from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
 
+from tests.azurite import skip_where_missing
 from tests.scripted_model import Script, ScriptedModel
 from tests.service import Service
+from tests.stores import LocalStores, Stores, azure_stores
 
 
 @pytest.fixture(scope="session")
@@ -25,16 +31,36 @@ def scripted_model() -> Iterator[ScriptedModel]:
         yield model
 
 
+@pytest.fixture(scope="session", params=["local", "azure"])
+def stores(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
+    """Where the services keep what they store."""
+    if request.param == "local":
+        yield LocalStores()
+        return
+    skip_where_missing()
+    with azure_stores(tmp_path_factory.mktemp("azure")) as azure:
+        yield azure
+
+
+def only_on(stores: Literal["local", "azure"]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("stores", [stores], indirect=True)
+
+
 @pytest.fixture(scope="session")
-def shared_service(scripted_model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with Service(tmp_path_factory.mktemp("service"), model=scripted_model, workers=2) as service:
+def shared_service(
+    scripted_model: ScriptedModel, stores: Stores, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("service")
+    with Service(folder, model=scripted_model, workers=2, settings=stores.new_place()) as service:
         yield service
 
 
 @pytest.fixture(scope="session")
-def hasty_service(scripted_model: ScriptedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def hasty_service(
+    scripted_model: ScriptedModel, stores: Stores, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
     """Shared too; its runs live for 4 s, and a silent stream says every 50 ms that it is alive."""
-    settings = {"RUN_LIFETIME_SECONDS": "4", "STREAM_KEEP_ALIVE_SECONDS": "0.05"}
+    settings = {"RUN_LIFETIME_SECONDS": "4", "STREAM_KEEP_ALIVE_SECONDS": "0.05", **stores.new_place()}
     with Service(tmp_path_factory.mktemp("hasty"), model=scripted_model, settings=settings) as service:
         yield service
 
@@ -54,7 +80,7 @@ class StartService(Protocol):
 
 
 @pytest.fixture
-def start_service(scripted_model: ScriptedModel, tmp_path: Path) -> Iterator[StartService]:
+def start_service(scripted_model: ScriptedModel, stores: Stores, tmp_path: Path) -> Iterator[StartService]:
     """Start services of the test's own; they end with it. `settings` are environment variables."""
     with ExitStack() as running:
         started: list[Service] = []
@@ -64,7 +90,8 @@ def start_service(scripted_model: ScriptedModel, tmp_path: Path) -> Iterator[Sta
         ) -> Service:
             folder = tmp_path / f"service-{len(started)}"
             folder.mkdir()
-            service = Service(folder, model=model or scripted_model, workers=workers, settings=settings)
+            place = stores.new_place() | dict(settings or {})
+            service = Service(folder, model=model or scripted_model, workers=workers, settings=place)
             started.append(service)
             return running.enter_context(service)
 
@@ -92,9 +119,10 @@ def azure_client(service: Service) -> Iterator[AzureOpenAI]:
 
 
 @pytest.fixture(params=["openai", "azure"])
-def client(request: pytest.FixtureRequest) -> OpenAI:
+def client(request: pytest.FixtureRequest, service: Service) -> Iterator[OpenAI]:
     """Both official clients, one after the other."""
-    return request.getfixturevalue(f"{request.param}_client")
+    with service.openai() if request.param == "openai" else service.azure() as client:
+        yield client
 
 
 @pytest.fixture
@@ -110,9 +138,8 @@ async def async_azure_client(service: Service) -> AsyncIterator[AsyncAzureOpenAI
 
 
 @pytest.fixture(params=["openai", "azure"])
-async def async_client(request: pytest.FixtureRequest) -> AsyncIterator[AsyncOpenAI]:
+async def async_client(request: pytest.FixtureRequest, service: Service) -> AsyncIterator[AsyncOpenAI]:
     """Both official asynchronous clients, one after the other."""
-    service: Service = request.getfixturevalue("service")
     async with service.async_openai() if request.param == "openai" else service.async_azure() as client:
         yield client
 

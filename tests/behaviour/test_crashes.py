@@ -8,15 +8,18 @@ import pytest
 
 from tests.behaviour.conftest import StartService
 from tests.soak.rounds import Outcome, Soak
-from tests.soak.stores import SqliteStore
+from tests.soak.stores import AzureStore, SqliteStore
 from tests.soak.strikes import Strike
+from tests.stores import AzureStores, Stores
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills and freezes with signals")
 
 
 @pytest.fixture
-def soak(start_service: StartService) -> Soak:
+def soak(start_service: StartService, stores: Stores) -> Soak:
     service = start_service(workers=2, settings={"LOG_LEVEL": "DEBUG"})
+    if isinstance(stores, AzureStores):
+        return Soak(service, AzureStore(stores, service.settings), random.Random(7), clients=4)
     return Soak(service, SqliteStore(service.data), random.Random(7), clients=4)
 
 

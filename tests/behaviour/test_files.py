@@ -9,11 +9,11 @@ import httpx
 import pytest
 from openai import BadRequestError, NotFoundError, OpenAI
 
-from adapters.sqlite import SqliteDocuments
 from domain.files import new_file
 from files import records
 from ids import new_id
 from tests.service import Service
+from tests.stores import documents_of
 
 
 def test_a_file_is_uploaded_shown_listed_read_and_deleted(client: OpenAI):
@@ -111,7 +111,7 @@ def test_a_broken_expiry_is_refused_by_name(openai_client: OpenAI, expires_after
 
 async def test_an_expired_file_behaves_as_deleted(service: Service, openai_client: OpenAI):
     expired, now = new_id("file"), time.time()
-    documents = SqliteDocuments(service.data / "assistants.db")
+    documents = documents_of(service)
     file = new_file(expired, "old.txt", 3, "evals", now=int(now) - 7200, lifetime=3600)
     await records.add(documents, "default", records.record(file, "text/plain", created_ms=int(now * 1000)), quota=0)
     await documents.close()

@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from azure.storage.blob import ContainerClient
@@ -18,11 +17,10 @@ from files import records
 from ids import new_id
 from ports.blobs import Blobs
 from ports.documents import Documents
-from tests.azurite import azurite, create_container
+from tests.behaviour.conftest import only_on
 from tests.service import Service
+from tests.stores import blob_names, blobs_of, documents_of
 from timers.sweep_files import ORPHAN_AGE, sweep
-
-__all__ = ["azurite"]
 
 QUOTA = 1_000_000
 
@@ -41,7 +39,7 @@ def test_a_full_storage_takes_no_more_until_something_is_deleted(small: Service)
     assert full.value.code == "storage_quota_exceeded"
     with pytest.raises(BadRequestError, match="storage quota"):
         client.uploads.create(bytes=400_001, filename="a", purpose="assistants", mime_type="text/plain")
-    assert len(blobs_of(small)) == 1
+    assert len(blob_names(small)) == 1
 
     client.files.delete(first.id)
     client.files.create(file=bytes(QUOTA), purpose="assistants")
@@ -56,14 +54,14 @@ def test_a_quota_is_kept_by_uploads_in_parts_as_well(small: Service):
     client.files.create(file=bytes(600_000), purpose="assistants")
     with pytest.raises(BadRequestError, match="storage quota"):
         client.uploads.complete(upload.id, part_ids=[part.id])
-    assert len([name for name in blobs_of(small) if name.startswith("file-")]) == 1
+    assert len([name for name in blob_names(small) if name.startswith("file-")]) == 1
 
 
 async def test_uploads_and_deletes_at_the_same_time_are_all_counted(small: Service):
     async with small.async_openai() as client:
         files = await asyncio.gather(*(client.files.create(file=bytes(1000), purpose="vision") for _ in range(40)))
         await asyncio.gather(*(client.files.delete(file.id) for file in files[:10]))
-    documents = SqliteDocuments(small.data / "assistants.db")
+    documents = documents_of(small)
     assert await records.used_bytes(documents, "default") == 30_000
     await documents.close()
 
@@ -76,14 +74,14 @@ async def test_of_files_that_do_not_all_fit_only_those_that_fit_are_stored(small
     refused = [answer for answer in answers if isinstance(answer, BaseException)]
     assert len(refused) == 5
     assert all(isinstance(answer, BadRequestError) for answer in refused)
-    assert len(blobs_of(small)) == 3
+    assert len(blob_names(small)) == 3
 
 
 # The sweeper, on stores of its own
 
 
 @dataclass(frozen=True)
-class Stores:
+class OwnStores:
     documents: Documents
     blobs: Blobs
 
@@ -102,36 +100,36 @@ class Stores:
 
 
 @pytest.fixture
-async def stores(tmp_path: Path) -> AsyncIterator[Stores]:
-    stores = Stores(SqliteDocuments(tmp_path / "store.db"), FolderBlobs(tmp_path / "files"))
+async def swept(tmp_path: Path) -> AsyncIterator[OwnStores]:
+    stores = OwnStores(SqliteDocuments(tmp_path / "store.db"), FolderBlobs(tmp_path / "files"))
     yield stores
     await stores.documents.close()
 
 
-async def test_bytes_without_a_record_are_swept_when_no_upload_can_own_them(stores: Stores):
-    kept = await stores.add()
-    await stores.put("file-orphan")
-    await stores.put("part_orphan")
+async def test_bytes_without_a_record_are_swept_when_no_upload_can_own_them(swept: OwnStores):
+    kept = await swept.add()
+    await swept.put("file-orphan")
+    await swept.put("part_orphan")
 
-    await sweep(stores.documents, stores.blobs, now=time.time())
-    assert await stores.blobs.size("t1", "file-orphan") == 3
+    await sweep(swept.documents, swept.blobs, now=time.time())
+    assert await swept.blobs.size("t1", "file-orphan") == 3
 
-    await sweep(stores.documents, stores.blobs, now=time.time() + ORPHAN_AGE + 60)
-    assert await stores.blobs.size("t1", "file-orphan") is None
-    assert await stores.blobs.size("t1", "part_orphan") is None
-    assert await stores.blobs.size("t1", kept) == 3
+    await sweep(swept.documents, swept.blobs, now=time.time() + ORPHAN_AGE + 60)
+    assert await swept.blobs.size("t1", "file-orphan") is None
+    assert await swept.blobs.size("t1", "part_orphan") is None
+    assert await swept.blobs.size("t1", kept) == 3
 
 
-async def test_expired_files_are_swept_and_counted_out(stores: Stores):
-    stays, goes = await stores.add(lifetime=90_000), await stores.add(lifetime=3_600)
-    assert await records.used_bytes(stores.documents, "t1") == 6
+async def test_expired_files_are_swept_and_counted_out(swept: OwnStores):
+    stays, goes = await swept.add(lifetime=90_000), await swept.add(lifetime=3_600)
+    assert await records.used_bytes(swept.documents, "t1") == 6
 
-    await sweep(stores.documents, stores.blobs, now=time.time() + ORPHAN_AGE + 60)
+    await sweep(swept.documents, swept.blobs, now=time.time() + ORPHAN_AGE + 60)
 
-    assert await stores.blobs.size("t1", goes) is None
-    assert await stores.documents.get("t1/files", goes) is None
-    assert await stores.blobs.size("t1", stays) == 3
-    assert await records.used_bytes(stores.documents, "t1") == 3
+    assert await swept.blobs.size("t1", goes) is None
+    assert await swept.documents.get("t1/files", goes) is None
+    assert await swept.blobs.size("t1", stays) == 3
+    assert await records.used_bytes(swept.documents, "t1") == 3
 
 
 # Blob Storage
@@ -144,14 +142,14 @@ class InBlobStorage:
 
 
 @pytest.fixture
-def in_blob_storage(azurite: str, start_service: Callable[..., Service]) -> Iterator[InBlobStorage]:
-    name = f"files-{uuid4().hex}"
-    create_container(azurite, name)
-    service = start_service(settings={"BLOB_CONNECTION_STRING": azurite, "BLOB_CONTAINER": name})
-    with ContainerClient.from_connection_string(azurite, name) as container:
+def in_blob_storage(start_service: Callable[..., Service]) -> Iterator[InBlobStorage]:
+    service = start_service()
+    place = (service.settings["BLOB_CONNECTION_STRING"], service.settings["BLOB_CONTAINER"])
+    with ContainerClient.from_connection_string(*place) as container:
         yield InBlobStorage(service, container)
 
 
+@only_on("azure")
 def test_files_work_the_same_in_blob_storage(in_blob_storage: InBlobStorage):
     client, http = in_blob_storage.service.openai(), in_blob_storage.service.http()
     content = bytes(range(256)) * 40_000
@@ -172,6 +170,7 @@ def test_files_work_the_same_in_blob_storage(in_blob_storage: InBlobStorage):
     assert list(in_blob_storage.container.list_blobs()) == []
 
 
+@only_on("azure")
 def test_an_upload_cut_in_the_middle_leaves_nothing_in_blob_storage(in_blob_storage: InBlobStorage):
     def cut() -> Iterator[bytes]:
         yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
@@ -188,6 +187,7 @@ def test_an_upload_cut_in_the_middle_leaves_nothing_in_blob_storage(in_blob_stor
     assert list(in_blob_storage.container.list_blobs()) == []
 
 
+@only_on("azure")
 def test_a_blob_storage_that_is_away_is_a_retryable_error_and_files_come_back_with_it(
     start_service: Callable[..., Service],
 ):
@@ -200,26 +200,23 @@ def test_a_blob_storage_that_is_away_is_a_retryable_error_and_files_come_back_wi
     assert list(service.openai().files.list()) == []
 
 
-def test_a_file_whose_bytes_are_lost_is_not_found(start_service: Callable[..., Service]):
+async def test_a_file_whose_bytes_are_lost_is_not_found(start_service: Callable[..., Service]):
     service = start_service()
     client = service.openai()
     file = client.files.create(file=b"abc", purpose="assistants")
-    (service.data / "files" / "default" / file.id).unlink()
+    blobs = blobs_of(service)
+    await blobs.delete("default", file.id)
+    await blobs.close()
     with pytest.raises(NotFoundError):
         client.files.content(file.id)
     assert client.files.delete(file.id).deleted
 
 
-def test_a_container_that_does_not_exist_is_our_fault_and_says_nothing_more(
-    azurite: str, start_service: Callable[..., Service]
-):
-    service = start_service(settings={"BLOB_CONNECTION_STRING": azurite, "BLOB_CONTAINER": "never-made"})
+@only_on("azure")
+def test_a_container_that_does_not_exist_is_our_fault_and_says_nothing_more(start_service: Callable[..., Service]):
+    service = start_service(settings={"BLOB_CONTAINER": "never-made"})
     with pytest.raises(APIStatusError) as failed:
         service.openai().files.create(file=b"abc", purpose="assistants")
     assert failed.value.status_code == 500
     assert "ContainerNotFound" in service.log()
     assert "never-made" not in str(failed.value)
-
-
-def blobs_of(service: Service) -> set[str]:
-    return {path.name for path in (service.data / "files").rglob("*") if path.is_file()}

@@ -6,7 +6,9 @@ import time
 import httpx
 import pytest
 
+from tests.behaviour.conftest import only_on
 from tests.service import Service
+from tests.stores import blob_names
 
 BOUNDARY = "----the-boundary"
 
@@ -126,6 +128,7 @@ def test_more_than_512_mb_are_refused_before_they_are_sent(service: Service):
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
 
 
+@only_on("local")  # test_files_faults.py has its like for Blob Storage, where half a blob is no file
 def test_an_upload_cut_in_the_middle_leaves_nothing(http: httpx.Client, service: Service):
     before, listed = stored(service), http.get("/files").json()["data"]
     head = (
@@ -144,5 +147,4 @@ def test_an_upload_cut_in_the_middle_leaves_nothing(http: httpx.Client, service:
 
 
 def stored(service: Service) -> set[str]:
-    """The files of the blob store, half-written ones included."""
-    return {str(path) for path in (service.data / "files").rglob("*") if path.is_file()}
+    return blob_names(service)

@@ -8,13 +8,12 @@ import httpx
 import pytest
 from openai import BadRequestError, NotFoundError, OpenAI
 
-from adapters.folder import FolderBlobs
-from adapters.sqlite import SqliteDocuments
 from domain.files import new_file
 from files import records
 from ids import new_id
 from tests.scripted_model import Script
 from tests.service import Service
+from tests.stores import blobs_of, documents_of
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -196,10 +195,11 @@ def test_what_names_a_deleted_file_goes_on_working(openai_client: OpenAI, model:
 
 async def test_a_file_of_another_tenant_is_not_found(service: Service, openai_client: OpenAI):
     file = new_file(new_id("file"), "secret.png", len(PNG), "vision", now=1)
-    documents = SqliteDocuments(service.data / "assistants.db")
-    await FolderBlobs(service.data / "files").put("another", file["id"], content_of(PNG))
+    documents, blobs = documents_of(service), blobs_of(service)
+    await blobs.put("another", file["id"], content_of(PNG))
     await records.add(documents, "another", records.record(file, "image/png", created_ms=1000), quota=0)
     await documents.close()
+    await blobs.close()
 
     for call in (openai_client.files.retrieve, openai_client.files.content, openai_client.files.delete):
         with pytest.raises(NotFoundError):

@@ -13,6 +13,7 @@ from openai import BadRequestError, NotFoundError, OpenAI
 from openai.types import Upload
 
 from tests.service import Service
+from tests.stores import blob_names
 
 
 def begin(client: OpenAI, size: int, **options: Any) -> Upload:
@@ -179,4 +180,4 @@ async def test_completions_at_the_same_time_make_one_file(service: Service):
 
 
 def parts_stored(service: Service) -> set[str]:
-    return {path.name for path in (service.data / "files").rglob("part_*")}
+    return blob_names(service, prefix="part_")

@@ -1,6 +1,5 @@
 """The stores that the contract suites run against, each made from nothing for its test."""
 
-import os
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -9,11 +8,11 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from adapters.cosmos import CosmosDocuments
-from adapters.cosmos_client import cosmos_client
+from adapters.cosmos_client import cosmos_documents
 from adapters.sqlite import SqliteDocuments
 from ports.documents import Documents
-from tests.cosmos_container import ensure_container
+from settings import Settings
+from tests.cosmos_container import drop_database, endpoint_under_test, make_database
 from tests.cosmos_double.server import KEY, CosmosDouble
 
 Opener = Callable[[], Documents]
@@ -45,8 +44,10 @@ async def double_opener(cosmos_double: CosmosDouble) -> AsyncIterator[Opener]:
 
 @pytest.fixture
 async def endpoint_opener() -> AsyncIterator[Opener]:
-    """A real account's emulator, or anything else that COSMOS_TEST_ENDPOINT and COSMOS_TEST_KEY name."""
-    async with cosmos_store(os.environ["COSMOS_TEST_ENDPOINT"], os.environ.get("COSMOS_TEST_KEY", KEY)) as opener:
+    """On the official emulator, or on an account: whatever COSMOS_TEST_ENDPOINT and COSMOS_TEST_KEY name."""
+    under_test = endpoint_under_test()
+    assert under_test
+    async with cosmos_store(*under_test) as opener:
         yield opener
 
 
@@ -54,13 +55,12 @@ async def endpoint_opener() -> AsyncIterator[Opener]:
 async def cosmos_store(endpoint: str, key: str) -> AsyncIterator[Opener]:
     """Make a database for one test and remove it afterwards."""
     database = f"test-{secrets.token_hex(6)}"
-    async with cosmos_client(endpoint, key) as control:
-        await ensure_container(control, database)
-        yield lambda: CosmosDocuments(cosmos_client(endpoint, key), database)
-        await control.delete_database(database)
+    settings = Settings.from_environment(await make_database(endpoint, database, key))
+    yield lambda: cosmos_documents(settings)
+    await drop_database(endpoint, database, key)
 
 
-COSMOS = "endpoint_opener" if "COSMOS_TEST_ENDPOINT" in os.environ else "double_opener"
+COSMOS = "endpoint_opener" if endpoint_under_test() else "double_opener"
 
 
 @pytest.fixture(params=["sqlite_opener", COSMOS])

@@ -16,7 +16,7 @@ from adapters.cosmos_client import cosmos_client, cosmos_documents
 from errors import Conflict, StoreUnavailable
 from ports.documents import Create, Delete, Document, Replace
 from settings import Settings, SettingsError
-from tests.cosmos_container import ensure_container
+from tests.cosmos_container import ensure_container, make_database
 from tests.cosmos_double.faults import Kind
 from tests.cosmos_double.process import running_double
 from tests.cosmos_double.server import KEY, CosmosDouble
@@ -220,7 +220,7 @@ def test_a_key_never_leaves_the_machine():
 
 async def test_the_double_serves_other_processes_and_fails_on_demand():
     with running_double() as double:
-        documents = cosmos_documents(Settings.from_environment(double.settings("assistants")))
+        documents = cosmos_documents(Settings.from_environment(await make_database(double.endpoint, "assistants")))
         [stored] = await documents.commit(PARTITION, Create(message(0)))
         double.plan("cut_after", operation="batch")
         assert await documents.commit(PARTITION, Replace(stored, stored.version))

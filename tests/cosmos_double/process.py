@@ -1,10 +1,8 @@
 """The double as a process of its own, for tests whose app is other processes too."""
 
-import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,22 +10,12 @@ from typing import Any
 
 import httpx
 
-from adapters.cosmos_client import cosmos_client
-from tests.cosmos_container import ensure_container
-from tests.cosmos_double.server import KEY
-
 ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)
 class DoubleProcess:
     endpoint: str
-
-    def settings(self, database: str) -> dict[str, str]:
-        """Make a database; return the settings that lead an app to it."""
-        with ThreadPoolExecutor(1) as elsewhere:  # this thread may have an event loop that runs
-            elsewhere.submit(asyncio.run, _make(self.endpoint, database)).result()
-        return {"COSMOS_ENDPOINT": self.endpoint, "COSMOS_KEY": KEY, "COSMOS_DATABASE": database}
 
     def take_away(self) -> None:
         self._post("faults", down=True)
@@ -69,8 +57,3 @@ def running_double() -> Iterator[DoubleProcess]:
             assert not (refusals := double.refusals()), refusals
         finally:
             process.kill()
-
-
-async def _make(endpoint: str, database: str) -> None:
-    async with cosmos_client(endpoint, KEY) as client:
-        await ensure_container(client, database)

@@ -11,15 +11,17 @@ import shutil
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from itertools import batched
 from pathlib import Path
 
+from tests.azurite import missing
 from tests.scripted_model import ScriptedModel
 from tests.service import Service
 from tests.soak import strikes
 from tests.soak.report import Report
 from tests.soak.rounds import Outcome, Soak
-from tests.soak.stores import STORES
+from tests.soak.stores import STORES, open_store
 
 PER_ROUND = 5
 ENOUGH = 10  # violations after which nothing more is to be learned
@@ -32,12 +34,15 @@ def main() -> int:
     if sys.platform == "win32":
         print("The soak kills and freezes with signals, which Windows does not have.")
         return 2
+    if options.stores == "azure" and (reason := missing()):
+        print(reason)
+        return 2
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
-    store = STORES[options.stores](folder / "data")
-    settings = {"LOG_LEVEL": "DEBUG", **store.settings}
     print(f"{options.kills} kills, stores: {options.stores}, seed {seed}, in {folder}", flush=True)
-    with ScriptedModel() as model, Service(folder, model=model, workers=options.workers, settings=settings) as service:
+    with ScriptedModel() as model, open_store(options.stores, folder) as store, ExitStack() as running:
+        settings = {"LOG_LEVEL": "DEBUG", **store.settings}
+        service = running.enter_context(Service(folder, model=model, workers=options.workers, settings=settings))
         chance = random.Random(seed)
         soak = Soak(service, store, chance, workers=options.workers, clients=options.clients)
         report = asyncio.run(_run(soak, options.kills))
@@ -55,7 +60,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dev.py soak", description="Kill, freeze and lock; count what was lost.")
     parser.add_argument("--kills", type=int, default=200, help="freezes and locks come on top (default 200)")
-    parser.add_argument("--stores", choices=sorted(STORES), default="sqlite")
+    parser.add_argument("--stores", choices=STORES, default="sqlite")
     parser.add_argument("--seed", type=int, help="of what is said and struck; random without")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--clients", type=int, default=6)

@@ -1,15 +1,19 @@
 """The stores a soak can run on: how the service is told, and how the soak itself looks inside."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import apsw
 
+from adapters.cosmos_client import cosmos_documents
 from adapters.sqlite import SqliteDocuments
 from events.addresses import batch_id
 from ports.documents import Documents
+from settings import Settings
+from tests.stores import AzureStores, azure_stores
 
 
 class Store(Protocol):
@@ -58,4 +62,36 @@ class SqliteStore:
             connection.close()
 
 
-STORES = {"sqlite": SqliteStore}
+class AzureStore:
+    """The Cosmos DB double and Azurite. They live on while the service is killed, as the real ones would."""
+
+    def __init__(self, stores: AzureStores, settings: Mapping[str, str]) -> None:
+        """`settings` name the service's place in the stores."""
+        self.settings = settings
+        self._double = stores.double
+
+    def documents(self) -> Documents:
+        return cosmos_documents(Settings.from_environment(self.settings))
+
+    async def written_at(self, run_id: str) -> list[float]:
+        return await asyncio.to_thread(self._double.written_at, batch_id(run_id, 0).rpartition(".")[0])
+
+    async def take_away(self, seconds: float) -> None:
+        await asyncio.to_thread(self._double.take_away)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            await asyncio.to_thread(self._double.bring_back)
+
+
+@contextmanager
+def open_store(name: str, folder: Path) -> Iterator[Store]:
+    """Open a store for a service whose data is in `folder`/data."""
+    if name == "azure":
+        with azure_stores(folder, may_use_endpoint=False) as stores:
+            yield AzureStore(stores, stores.new_place())
+    else:
+        yield SqliteStore(folder / "data")
+
+
+STORES = ("azure", "sqlite")
