@@ -10,7 +10,8 @@ from ids import derived_id
 from ports.documents import Document, Documents
 from ports.language_model import ChatRequest
 
-PAGE = 50  # messages; most threads are read at once
+PAGE = 50  # messages; most threads are read at once, of others each page is twice the one before
+LARGEST_PAGE = 200
 FIRST = 10  # messages among which the first of a user is looked for
 
 
@@ -38,16 +39,16 @@ async def read_conversation(
 
 
 async def _fill(window: Window, documents: Documents, partition: str) -> None:
-    after: str | None = None
+    after, limit = None, PAGE
     while True:
-        page = await documents.list(partition, "message", descending=True, after=after, limit=PAGE)
+        page = await documents.list(partition, "message", descending=True, after=after, limit=limit)
         for document in page:
             if not window.add(document.body["resource"]):
                 await _keep_first(window, documents, partition)
                 return
-        if len(page) < PAGE:
+        if len(page) < limit:
             return
-        after = page[-1].sort
+        after, limit = page[-1].sort, min(2 * limit, LARGEST_PAGE)
 
 
 async def _keep_first(window: Window, documents: Documents, partition: str) -> None:

@@ -165,4 +165,7 @@ _ANOTHER_TERM = """EXISTS (
 
 def _document(row: Sequence[Any]) -> Document:
     id, kind, body, sort, terms, unfinished_since, ttl, version = row[:8]
-    return Document(id, kind, decoded(body), sort, decoded(terms), unfinished_since, ttl, version)
+    # Most documents have no terms, and a long thread is read as hundreds of documents.
+    return Document(
+        id, kind, decoded(body), sort, {} if terms == "{}" else decoded(terms), unfinished_since, ttl, version
+    )

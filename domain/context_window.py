@@ -105,14 +105,13 @@ class _Budget:
 
     def charge(self, message: ChatMessage) -> None:
         """Spend it whether it fits or not."""
-        bound = tokens.at_most_of_message(message)
-        self._left -= bound
-        self._uncounted.append((message, bound))
+        self._charge(message, tokens.at_most_of_message(message))
 
     def take(self, message: ChatMessage) -> bool:
         """Spend it if it fits."""
-        if tokens.at_most_of_message(message) <= self._left:
-            self.charge(message)
+        bound = tokens.at_most_of_message(message)
+        if bound <= self._left:
+            self._charge(message, bound)
             return True
         self._count()
         cost = tokens.of_message(message, limit=self._left)
@@ -132,6 +131,10 @@ class _Budget:
         if self._left < 0:
             self._count()
         return self._left < 0
+
+    def _charge(self, message: ChatMessage, bound: int) -> None:
+        self._left -= bound
+        self._uncounted.append((message, bound))
 
     def _count(self) -> None:
         self._left += sum(bound - tokens.of_message(message) for message, bound in self._uncounted)

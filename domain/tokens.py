@@ -6,10 +6,12 @@ Other models' vocabularies differ by some ten per cent; whoever counts here keep
 import importlib.machinery
 import importlib.util
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Protocol, overload
 
 PER_MESSAGE = 4  # what a chat message costs besides its content
+# The messages of a thread are counted in each of its runs. At most some 16 MB are remembered, mostly far less.
+_REMEMBERED, _REMEMBERED_LENGTH = 8_192, 2_000
 # An image costs what its size says, which only the endpoint sees: these are those of 1024 × 1024.
 PER_IMAGE = {"low": 85, "high": 765, "auto": 765}
 
@@ -36,6 +38,11 @@ def _tokenizer() -> _Tokenizer:
 
 
 def count(text: str) -> int:
+    return _remembered(text) if len(text) <= _REMEMBERED_LENGTH else _tokenizer().count(text)
+
+
+@lru_cache(_REMEMBERED)
+def _remembered(text: str) -> int:
     return _tokenizer().count(text)
 
 
@@ -72,12 +79,17 @@ def of_messages(messages: Iterable[dict[str, Any]]) -> int:
 
 
 def _count_up_to(text: str, limit: int) -> int | None:
+    if len(text) <= _REMEMBERED_LENGTH:
+        counted = _remembered(text)
+        return counted if counted <= limit else None
     return _tokenizer().count_till_limit(text, limit) if limit >= 0 else None
 
 
 def _fixed_cost(message: dict[str, Any]) -> int:
     content = message.get("content")
-    images = [part["image_url"] for part in content if part["type"] == "image_url"] if isinstance(content, list) else []
+    if not isinstance(content, list):
+        return PER_MESSAGE
+    images = [part["image_url"] for part in content if part["type"] == "image_url"]
     return PER_MESSAGE + sum(PER_IMAGE.get(image.get("detail", "auto"), PER_IMAGE["auto"]) for image in images)
 
 

@@ -111,9 +111,9 @@ def test_text_beyond_the_window_is_not_counted_to_its_end() -> None:
     tokens.count("load the vocabulary")
     window = Window(a_run(), [], context_tokens=32_000)
     window.add(a_message(2, "newest"))
-    began = time.perf_counter()
+    began = time.process_time()
     assert not window.add(a_message(1, "never ends " * 3_000_000))
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 def test_small_threads_need_no_vocabulary() -> None:
