@@ -37,10 +37,7 @@ class TurnStream:
     lifetime: float
     log: LogState
     pending: list[Event] = field(default_factory=list)
-
-    @property
-    def message_id(self) -> str:
-        return derived_id("message", self.run["id"], self.turn, self.log.entries.get(self.turn, 0))
+    message_id: str = ""  # from `enter` on
 
     @property
     def step_id(self) -> str:
@@ -92,7 +89,8 @@ class TurnStream:
         batch = batch_document(self.run["id"], self.log.next, events, lifetime=self.lifetime, turn=self.turn)
         _, *stored = await self.documents.commit(self.partition, Create(batch), *changes)
         self.log.next += 1
-        self.log.entries[self.turn] = self.log.entries.get(self.turn, 0) + 1
+        entries = self.log.entries[self.turn] = self.log.entries.get(self.turn, 0) + 1
+        self.message_id = derived_id("message", self.run["id"], self.turn, entries)
         return stored
 
     async def flush(self) -> None:
