@@ -128,6 +128,8 @@ class RunStream:
     async def _whole_data(self, event: Event) -> dict[str, Any]:
         name, data = event
         if is_run_event(name):
+            if ends_run(name):  # its metadata may have been changed since
+                self._run = await self._whole_run() or self._run
             return (self._run or {}) | data
         if names_a_step(event):
             step = await self.documents.get(self.partition, data["id"])

@@ -276,6 +276,21 @@ def test_a_model_that_fails_until_the_time_is_up(hasty: Ask, way: Way) -> None:
     assert_stored(asking, stream)
 
 
+def test_the_last_event_shows_the_metadata_as_it_is_then(
+    http: httpx.Client, openai_client: OpenAI, model: Script
+) -> None:
+    answer = model.will_hang("Once upon a time", after=3)
+    asking = Asking("create_run", http, openai_client, model)
+    with asking.stream(metadata={"a": "1"}) as stream:
+        stream.until("thread.message.delta")
+        run = stream.run
+        openai_client.beta.threads.runs.update(run["id"], thread_id=run["thread_id"], metadata={"a": "2"})
+        answer.release()
+        stream.finish()
+    assert stream.run["metadata"] == {"a": "2"}
+    assert_stored(asking, stream)
+
+
 def test_problems_before_the_run_exists_are_ordinary_errors(http: httpx.Client) -> None:
     body = {"assistant_id": "asst_unknown", "stream": True}
     answer = http.post("/threads/runs", json=body)
