@@ -16,7 +16,7 @@ AZURE = {"azure_endpoint": URL, "api_version": os.environ["API_VERSION"], "max_r
 PLAIN = {"base_url": f"{URL}/openai/v1", "max_retries": 0, "timeout": 30}
 TOOL: Any = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
 
-client: OpenAI = AzureOpenAI(api_key=KEY, **AZURE) if IS_AZURE else OpenAI(api_key=KEY, **PLAIN)
+client: Any = AzureOpenAI(api_key=KEY, **AZURE) if IS_AZURE else OpenAI(api_key=KEY, **PLAIN)
 
 
 def read_stream() -> Any:
@@ -45,7 +45,8 @@ def round_trip() -> Any:
     try:
         client.beta.threads.retrieve(thread.id)
     except openai.NotFoundError as error:
-        deleted.append(error.body["message"].replace(thread.id, "…"))
+        body: Any = error.body
+        deleted.append(body["message"].replace(thread.id, "…"))
     return {"statuses": statuses, "messages": messages, "steps": steps, "deleted": deleted}
 
 
@@ -78,7 +79,7 @@ def hear_handler() -> Any:
 
 def read_stream_async() -> Any:
     async def read() -> Any:
-        made: AsyncOpenAI = AsyncAzureOpenAI(api_key=KEY, **AZURE) if IS_AZURE else AsyncOpenAI(api_key=KEY, **PLAIN)
+        made: Any = AsyncAzureOpenAI(api_key=KEY, **AZURE) if IS_AZURE else AsyncOpenAI(api_key=KEY, **PLAIN)
         async with made:
             assistant = await made.beta.assistants.create(model=MODEL)
             async with made.beta.threads.create_and_run_stream(assistant_id=assistant.id) as stream:
