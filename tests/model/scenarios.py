@@ -1,7 +1,7 @@
 """The scenarios that schedules are played on: small ones for every schedule, a long one for random ones."""
 
+from tests.model.scenario import Scenario
 from tests.model.scripted_language_model import Said
-from tests.model.story import Scenario
 
 # Silences longer than a batch (0.04 s), and longer than a second, after which a delivery looks up.
 SPOKEN = Said(((0, "a"), (0.1, "b"), (1.3, "c")))

@@ -17,6 +17,8 @@ Option = tuple[str, Callable[[], None]]
 
 MOST_STEPS = 2_000  # a simulation that takes more has gone round in circles
 
+LONGEST_HANG = 35.0  # seconds that time may move on at once while operations wait
+
 
 class Fate(Enum):
     """What becomes of one operation."""
@@ -141,7 +143,9 @@ class Scheduler:
         options = [_going(actor, self.queue) for actor in self.queue[: None if self.may_switch else 1]]
         if self.queue:
             options += self.faults(self.queue[0])
-        if (self.may_hang or not self.queue) and self.loop.next_timer() is not None:
+        due = self.loop.next_timer()
+        may_pass = not self.queue or (self.may_hang and due is not None and due - self.loop.time() <= LONGEST_HANG)
+        if due is not None and may_pass:
             options.append(("time passes", self.loop.move_on))
         return options + thaws + self.extra()
 

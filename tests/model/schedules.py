@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from tests.model.story import Scenario, Story
+from tests.model.scenario import Scenario
+from tests.model.story import Story
 
 MOST_SHOWN = 120  # steps
 

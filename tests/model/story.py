@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,55 +9,23 @@ from activities.append_message import append_answer
 from activities.call_model import TurnDelivery
 from activities.outcomes import Outcome, or_store_away
 from domain import runs
-from errors import InvalidRequest, StoreUnavailable
-from events import requests
-from events.addresses import sort_of, thread_partition
 from events.closing import close
-from events.starting import starting_changes
 from events.stream import RunStream
-from ports.documents import Create, Document
+from ports.documents import Document
 from ports.task_hub import RunAddress
 from tests.model.executor import Orchestration, Work
 from tests.model.frames import Reading
 from tests.model.invariants import Ended, Watch, ended_run
 from tests.model.memory_documents import Memory, MemoryDocuments
-from tests.model.scheduled_ports import ScheduledDocuments, ScheduledHub
+from tests.model.outsiders import Outsiders
+from tests.model.scenario import Scenario
 from tests.model.scheduler import Actor, Fate, Kind, Option, Scheduler
-from tests.model.scripted_language_model import Said, ScriptedModel
+from tests.model.scripted_language_model import ScriptedModel
+from tests.model.thread import PARTITION, RUN, THREAD, begin_run
 from tests.model.virtual_loop import VirtualLoop
-from timers.sweep_runs import sweep
 
 BEGAN = 1_700_000_000.0  # Unix seconds at the loop's 0
-SWEEPS_EVERY = 5.0
 FAILURES = {"throttled", "unavailable"}
-THREAD, RUN = "thread_1", "run_1"
-ADDRESS: RunAddress = {"tenant": "default", "thread_id": THREAD, "run_id": RUN}
-PARTITION = thread_partition("default", THREAD)
-RETRIES_AFTER = 1.0  # seconds, as clients do after a 503
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """What the model says, what clients do, and which faults a schedule may choose from.
-
-    Faults: "other" (another actor goes first), "time" (it passes while operations hang), "kill"
-    (before or after an operation), "zombie" (a delivery freezes and is given to another, and wakes
-    whenever), "twin" (delivered again while the first lives), "away" (store or hub fail, or their
-    answer is lost), "nudge" (only the hub does), "hub" (it is lost with all it knew), "sweep" (the
-    sweeper comes by).
-    """
-
-    name: str
-    turns: tuple[Said, ...]
-    faults: frozenset[str]
-    clients: tuple[str, ...] = ()  # that a schedule lets act once, at any moment: "cancel", "submit"
-    submits: int = 1  # clients that submit the outputs when the run waits for them
-    reads: bool = False  # whether a client streams all along
-    lifetime: float = 600.0
-    submits_after: float = 0.0  # seconds that a client thinks about the outputs
-    ends: frozenset[str] = frozenset({"completed"})
-    within: float = 40.0  # seconds in which the run ends, whatever goes wrong
-    cancelled_within: float = 12.0  # of them, after a cancel: a lost nudge costs a sweep
 
 
 class Story:
@@ -67,6 +34,7 @@ class Story:
         self.loop = VirtualLoop()
         self.watch = Watch()
         self.store = MemoryDocuments(Memory(self.now, self._committed))
+        self.outsiders = Outsiders(scenario, self.watch, self.store, self._nudged, self.now)
         self.model = ScriptedModel(scenario.turns)
         self.scheduler = Scheduler(
             loop=self.loop,
@@ -78,13 +46,8 @@ class Story:
         )
         self.works: dict[Actor, Work] = {}
         self.orchestration: Orchestration | None = None
-        self.changed = asyncio.Event()
         self.unused = list(scenario.clients)
-        self.is_cancelled = False
         self.is_over = False
-        self.offered: list[dict[str, str]] = []  # outputs that clients sent
-        self.taken: list[dict[str, str]] = []  # those of them that were answered with 200
-        self.reading = Reading()
         self.comes_back: dict[str, Callable[[Actor], Any]] = {}  # by name: what a client does whose server died
         self.deliveries = 0
         self.hub_losses = 1
@@ -109,7 +72,7 @@ class Story:
         self._check_readers()
 
     def _allowed_ends(self) -> set[str]:
-        if self.is_cancelled:
+        if self.outsiders.is_cancelled:
             return {"cancelled"}
         # A cancel whose answer was lost may have been heard.
         tried = "cancel" in self.scenario.clients and "cancel" not in self.unused
@@ -129,25 +92,13 @@ class Story:
     # How the run begins, and who acts in it.
 
     def _begin(self) -> None:
-        question = {"id": "msg_q", "role": "user", "run_id": None, "content": [_text("Hello?")]}
-        thread = Document(THREAD, "thread", {"resource": {"id": THREAD}, "active_run_id": None, "next_seq": 1})
-        asked = Document("msg_q", "message", {"resource": question}, sort=sort_of(0))
-        tools = [{"type": "function", "function": {"name": "f"}}]
-        assistant = {"id": "asst_1", "model": "m", "instructions": None, "tools": tools, "response_format": "auto"}
-        run = runs.begin(RUN, THREAD, assistant, {}, now=int(self.now()), lifetime=self.scenario.lifetime)
-
-        async def create() -> None:
-            stored, _ = await self.store.commit(PARTITION, Create(thread), Create(asked))
-            changes = starting_changes(stored, run, lifetime=self.scenario.lifetime, now=self.now())
-            await self.store.commit(PARTITION, *changes)
-
-        self._complete(create())
-        self._start("create", Kind.CLIENT, self._wake)
-        self._start("sweeper", Kind.SWEEPER, self._sweeper)
+        self._complete(begin_run(self.store, self.scenario.lifetime, self.now()))
+        self._start("create", Kind.CLIENT, self.outsiders.create)
+        self._start("sweeper", Kind.SWEEPER, self.outsiders.sweep_on)
         for number in range(self.scenario.submits if any(turn.calls for turn in self.scenario.turns) else 0):
-            self._start_lasting(f"submitter {number}", Kind.CLIENT, self._submitter)
+            self._start_lasting(f"submitter {number}", Kind.CLIENT, self.outsiders.answer_calls)
         if self.scenario.reads:
-            self._start_lasting("reader", Kind.READER, self._reader)
+            self._start_lasting("reader", Kind.READER, self.outsiders.read)
 
     def _complete(self, work: Any) -> Any:
         """Do something outside the story, at once."""
@@ -187,14 +138,7 @@ class Story:
             self.times[self.watch.run["status"]] = self.loop.time()
         if any(document.kind == "batch" and document.body["turn"] is not None for document in written):
             self.entries.append((len(self.scheduler.trace) - 1, self.scheduler.queue[0]))
-        self.changed.set()
-        self.changed = asyncio.Event()
-
-    def _documents(self, actor: Actor) -> ScheduledDocuments:
-        return ScheduledDocuments(self.store, actor)
-
-    def _hub(self, actor: Actor) -> ScheduledHub:
-        return ScheduledHub(self._nudged, actor)
+        self.outsiders.committed()
 
     # The task hub, and what it delivers.
 
@@ -230,7 +174,7 @@ class Story:
         return mine is not None and any(mine < step < actor.acted_at for step, _ in self.entries)
 
     async def _activity(self, actor: Actor, work: Work) -> Outcome:
-        documents, given = self._documents(actor), work.input
+        documents, given = self.outsiders.documents(actor), work.input
         match work.name:
             case "call_model":
                 delivery = TurnDelivery(
@@ -242,72 +186,6 @@ class Story:
         ending = runs.Ending(**given["ending"])
         await close(documents, PARTITION, THREAD, RUN, ending, now=self.now())
         return {"outcome": "over"}
-
-    # Clients, readers, the sweeper.
-
-    async def _wake(self, actor: Actor) -> None:
-        await self._hub(actor).wake(ADDRESS)
-
-    async def _sweeper(self, actor: Actor) -> None:
-        while True:
-            await asyncio.sleep(SWEEPS_EVERY)
-            await self._sweep(actor)
-
-    async def _sweep(self, actor: Actor) -> None:
-        try:
-            await sweep(self._documents(actor), self._hub(actor), now=self.now())
-        except StoreUnavailable:
-            return  # the timer fires again
-
-    async def _cancel(self, actor: Actor) -> None:
-        if await self._request(lambda: requests.cancel(self._documents(actor), PARTITION, RUN, now=self.now())):
-            self.is_cancelled = True
-            await self._hub(actor).wake(ADDRESS, "cancel_requested")
-
-    async def _submitter(self, actor: Actor) -> None:
-        """Give the outputs each time the run asks for some."""
-        answered: list[str] = []
-        while not self.watch.is_over:
-            calls = self._awaited_calls()
-            if calls and calls != answered:
-                await asyncio.sleep(self.scenario.submits_after)
-                await self._submit(actor)
-                answered = calls
-            else:
-                await self.changed.wait()
-
-    async def _submit(self, actor: Actor) -> None:
-        """Give outputs that tell who gave them."""
-        outputs = {call_id: f"{call_id} by {actor.name}" for call_id in self._awaited_calls()}
-        turn = self.watch.turn
-        given = list(outputs.items())
-        self.offered.append(outputs)
-        if await self._request(lambda: requests.submit(self._documents(actor), PARTITION, RUN, given, now=self.now())):
-            self.taken.append(outputs)
-            await self._hub(actor).wake(ADDRESS, f"tool_outputs_submitted:{turn}")
-
-    def _awaited_calls(self) -> list[str]:
-        action = self.watch.run and self.watch.run["required_action"]
-        return [call["id"] for call in action["submit_tool_outputs"]["tool_calls"]] if action else []
-
-    async def _request(self, send: Callable[[], Any]) -> requests.Requested | None:
-        """Send a client's request, again after each 503; None if it was refused."""
-        while True:
-            try:
-                return await send()
-            except InvalidRequest:
-                return None
-            except StoreUnavailable:
-                await asyncio.sleep(RETRIES_AFTER)
-
-    async def _reader(self, actor: Actor) -> None:
-        """Follow the run to its end, a stream after the other, from where the last was cut."""
-        while not self.reading.is_over:
-            stream = RunStream(self._documents(actor), PARTITION, RUN, keep_alive=15.0, ends_at_first_wait=False)
-            after = self.reading.begin()
-            async for frame in stream.frames(after):
-                self.reading.take(frame)
-            self.reading.end()
 
     # What a schedule may choose from.
 
@@ -349,11 +227,13 @@ class Story:
         return options
 
     def _sweep_now(self) -> None:
-        self._start("sweep", Kind.CLIENT, self._sweep, first=True)
+        self._start("sweep", Kind.CLIENT, self.outsiders.sweep, first=True)
 
     def _act(self, name: str) -> None:
         self.unused.remove(name)
-        self._start_lasting(name, Kind.CLIENT, {"cancel": self._cancel, "submit": self._submit}[name], first=True)
+        self._start_lasting(
+            name, Kind.CLIENT, {"cancel": self.outsiders.cancel, "submit": self.outsiders.submit}[name], first=True
+        )
 
     # The end.
 
@@ -365,12 +245,16 @@ class Story:
         stored = [
             {call["id"]: call["function"]["output"] for call in step["step_details"]["tool_calls"]} for step in given
         ]
-        assert all(outputs in self.offered for outputs in stored), "outputs that nobody sent, or of two clients"
-        assert [outputs for outputs in stored if outputs in self.taken] == self.taken, "outputs were lost"
+        assert all(outputs in self.outsiders.offered for outputs in stored), (
+            "outputs that nobody sent, or of two clients"
+        )
+        assert [outputs for outputs in stored if outputs in self.outsiders.taken] == self.outsiders.taken, (
+            "outputs were lost"
+        )
 
     def _check_readers(self) -> None:
         if self.scenario.reads:
-            self.reading.check(self.watch.events, self.watch.run)
+            self.outsiders.reading.check(self.watch.events, self.watch.run)
         late = Reading()
 
         async def read_all() -> None:
@@ -382,7 +266,3 @@ class Story:
 
         self._complete(read_all())
         late.check(self.watch.events, self.watch.run)
-
-
-def _text(value: str) -> dict[str, Any]:
-    return {"type": "text", "text": {"value": value, "annotations": []}}

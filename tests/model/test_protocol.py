@@ -18,16 +18,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.model.scenario import Scenario
 from tests.model.scenarios import BROAD, DEEP, LONG
 from tests.model.schedules import Schedule, explore, play
-from tests.model.story import Scenario
 
 DEEPER = int(os.environ.get("PROTOCOL_DEPTH", "0"))
 
 SPARSE = st.dictionaries(st.integers(0, 150), st.integers(1, 24), max_size=8)
 DENSE = st.lists(st.integers(0, 24), max_size=300).map(lambda options: dict(enumerate(options)))
 
-pytestmark = pytest.mark.timeout(0 if DEEPER else 120)
+pytestmark = pytest.mark.timeout(0 if DEEPER else 300)
 
 
 def by_name(scenarios: tuple[Scenario, ...]) -> list:
