@@ -33,6 +33,7 @@ bp = df.Blueprint()
 
 STANDS_STILL = 30.0  # seconds without a new batch, after which a replaced delivery takes over again
 FOLLOW_INTERVAL = 0.25  # seconds between looks at the other delivery's work
+TOO_MUCH = "The model's function calls hold too much to be stored."
 ATTEMPTS = 20  # to enter; each lost race means that somebody else made progress
 
 
@@ -167,6 +168,8 @@ class TurnDelivery:
                     return outcome
                 assert latest
                 run = latest
+            except ValueError:  # beyond MAX_COMMIT_BYTES: calls with very long arguments
+                return closed(runs.failed("server_error", TOO_MUCH))
         raise StoreUnavailable(f"The run {self.run_id} is changing too fast.")
 
     async def _follow(self, number: int) -> Outcome | None:

@@ -5,7 +5,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from pydantic_core import to_json
+
 from activities.outcomes import Outcome
+from domain.sizes import MAX_ANSWER
 from events.turn_stream import TurnStream
 from ports.language_model import (
     ChatRequest,
@@ -54,7 +57,8 @@ async def listen(
     """Stream the model's answer into the log, its first text at once.
 
     `look` is called once a second, even while the model is silent. Whatever ends this early closes
-    the connection to the model. Raises what the model raises, Replaced, and what `look` raises.
+    the connection to the model. An answer of more than MAX_ANSWER is cut there, as one that reached the
+    model's own limit. Raises what the model raises, Replaced, and what `look` raises.
     """
     pieces: asyncio.Queue[Piece | ModelError] = asyncio.Queue()
     reader = asyncio.create_task(_read(model.stream(request), pieces))
@@ -84,14 +88,16 @@ async def _write(
     loop = asyncio.get_running_loop()
     look_at = loop.time() + LOOK_SECONDS
     flush_at = loop.time()
+    said = 0
     while True:
         due = min(look_at, flush_at) if stream.pending else look_at
         piece = await _next(queue, due - loop.time())
         match piece:
-            case TextPiece(text):
-                stream.say("text", text, int(clock()))
-            case RefusalPiece(text):
-                stream.say("refusal", text, int(clock()))
+            case TextPiece(text) | RefusalPiece(text):
+                said += len(to_json(text)) - 2  # quotes
+                if said > MAX_ANSWER:
+                    return Ending("length")
+                stream.say("text" if isinstance(piece, TextPiece) else "refusal", text, int(clock()))
             case Ending():
                 return piece
             case Exception():

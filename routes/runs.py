@@ -10,6 +10,7 @@ from azurefunctions.extensions.http.fastapi import Response
 
 from domain import runs
 from domain.file_references import in_messages, in_resources, in_thread
+from domain.sizes import check_run_size
 from domain.threads import message_documents
 from domain.tool_choice import check_tool_choice
 from errors import InvalidRequest, NotFound
@@ -82,6 +83,7 @@ async def _queued_run(call: Call, thread_id: str, body: CreateRun | CreateThread
         lifetime=call.settings.run_lifetime_seconds,
     )
     check_tool_choice(run)
+    check_run_size(run)
     return run
 
 
