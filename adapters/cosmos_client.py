@@ -1,5 +1,6 @@
 """The Cosmos DB client: who it is, how long it waits, how often it tries again."""
 
+import logging
 from urllib.parse import urlsplit
 
 from azure.core.credentials_async import AsyncTokenCredential
@@ -9,8 +10,15 @@ from azure.identity.aio import DefaultAzureCredential
 from adapters.cosmos import CosmosDocuments, OnCharge
 from settings import LOCAL_HOSTS, Settings
 
+logger = logging.getLogger("durable_assistants.cosmos")
 
-def cosmos_documents(settings: Settings, *, on_charge: OnCharge = lambda operation, units: None) -> CosmosDocuments:
+
+def log_charge(operation: str, units: float) -> None:
+    """For telemetry: at DEBUG, and for machines as attributes of the record."""
+    logger.debug("%s: %.2f RU", operation, units, extra={"operation": operation, "request_units": units})
+
+
+def cosmos_documents(settings: Settings, *, on_charge: OnCharge = log_charge) -> CosmosDocuments:
     """Return the document port on the account that the settings name: by identity, or by key on an emulator."""
     identity = None if settings.cosmos_key else DefaultAzureCredential()
     client = cosmos_client(settings.cosmos_endpoint, identity or settings.cosmos_key, settings.cosmos_regions)

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+import pytest
 from azure.storage.blob import ContainerClient
 
 from adapters.blob_storage import blob_storage
@@ -53,7 +54,8 @@ class AzureStores:
 
     @property
     def double(self) -> DoubleProcess:
-        assert isinstance(self._cosmos, DoubleProcess), "only the double fails on demand"
+        if not isinstance(self._cosmos, DoubleProcess):
+            pytest.skip("COSMOS_TEST_ENDPOINT is set; only the Cosmos DB double fails on demand")
         return self._cosmos
 
     def new_place(self) -> dict[str, str]:

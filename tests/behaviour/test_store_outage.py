@@ -3,6 +3,7 @@
 The service is the tests' own, as are its stores: what is away is away for everybody.
 """
 
+import sys
 import threading
 import time
 from collections import Counter
@@ -22,6 +23,8 @@ from tests.event_stream import check, open_stream
 from tests.scripted_model import Script, ScriptedModel
 from tests.service import Service
 from tests.stores import AzureStores, azure_stores, blob_names
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="ends Azurite with a signal, or it loses its data")
 
 AWAY = 2.5  # seconds: longer than any retry of an SDK
 BACK = 60.0  # seconds within which everything must be over once the store is back
