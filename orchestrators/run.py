@@ -24,6 +24,7 @@ RETRY = task.RetryPolicy(
 MODEL_TRIES = 6  # of one turn, while the model throttles or cannot be reached
 FIRST_WAIT = 1.0  # seconds, doubled from try to try
 LONGEST_WAIT = 60.0
+SHORTEST_TURN = 1.0  # seconds; with less left, the reason of the failure tells more than that time is up
 STORE_WAIT = timedelta(seconds=5)  # between tries while the store is away, for as long as it takes
 
 Story = Generator[task.Task[Any], Any, dict[str, Any]]
@@ -113,7 +114,9 @@ def try_later(ctx: task.OrchestrationContext, answer: dict[str, Any], tries: int
     asked, ours = answer.get("retry_after"), min(FIRST_WAIT * 2 ** (tries - 1), LONGEST_WAIT)
     # The first time the model knows best; one that throttles on and on after short waits needs longer ones.
     wait = asked if asked and tries == 1 else max(asked or 0.0, ours)
-    wakes_at = ctx.current_utc_datetime.replace(tzinfo=UTC) + timedelta(seconds=wait)
-    if tries >= MODEL_TRIES or wakes_at.timestamp() >= answer["expires_at"]:
+    now = ctx.current_utc_datetime.replace(tzinfo=UTC)
+    # In seconds: what an endpoint asks for may be beyond any date.
+    if tries >= MODEL_TRIES or now.timestamp() + wait + SHORTEST_TURN >= answer["expires_at"]:
         return answer | {"outcome": "closed"}
+    wakes_at = now + timedelta(seconds=wait)
     return (yield from until(ctx, answer["expires_at"], cancelled, ctx.create_timer(wakes_at)))
