@@ -261,7 +261,7 @@ def test_a_cancelled_run_ends_the_helpers_stream(openai_client: OpenAI, model: S
     model.will_hang("Once upon a time", after=3)
     with openai_client.beta.threads.create_and_run_stream(assistant_id=assistant_id(openai_client, model)) as stream:
         for event in stream:
-            if event.event == "thread.message.delta":
+            if event.event == "thread.message.created":
                 run = stream.current_run
                 assert run is not None
                 openai_client.beta.threads.runs.cancel(run.id, thread_id=run.thread_id)
