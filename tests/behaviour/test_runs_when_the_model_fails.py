@@ -27,8 +27,9 @@ def test_a_model_that_is_busy_until_the_time_is_up(hasty_client: OpenAI, model: 
     assert_unlocked(hasty_client, run.thread_id)
 
 
-def test_a_model_that_asks_for_more_time_than_there_is(hasty_client: OpenAI, model: Script) -> None:
-    model.will_fail(429, BUSY, {"retry-after": "60"})
+@pytest.mark.parametrize("seconds", ["60", "1e20", "inf"])
+def test_a_model_that_asks_for_more_time_than_there_is(hasty_client: OpenAI, model: Script, seconds: str) -> None:
+    model.will_fail(429, BUSY, {"retry-after": seconds})
     run = run_when(hasty_client, ask(hasty_client, model), timeout=3)
     assert (run.status, run.last_error and run.last_error.code) == ("failed", "rate_limit_exceeded")
     assert len(model.requests) == 1
