@@ -3,11 +3,12 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
+LONGEST_RUN = 30 * 86_400.0  # seconds; its log is kept that long too
 # Where the platform runs the app it sets these; neither Core Tools nor the local host does.
 AZURE_SETS = ("WEBSITE_INSTANCE_ID", "WEBSITE_SITE_NAME")
 
@@ -20,27 +21,28 @@ class SettingsError(Exception):
 class Settings:
     """Every setting, with its environment variable's name in capitals.
 
-    Empty strings mean "not set". Durations are in seconds.
+    Empty strings mean "not set". Durations are in seconds. What is secret stays out of its repr.
     """
 
-    assistants_api_key: str = ""
+    assistants_api_key: str = field(default="", repr=False)
     data_dir: Path = Path(".data")
     run_lifetime_seconds: float = 600.0  # E.2.1; users wanted longer ones (E.2.4)
     stream_keep_alive_seconds: float = 15.0
     # Only these name the model, never the SDK's own variables: clients of this service set those,
     # and reading them would make the service call itself.
     model_base_url: str = ""
-    model_api_key: str = ""
+    model_api_key: str = field(default="", repr=False)
     model_azure_endpoint: str = ""
     model_context_tokens: int = 32_000
     # Documents: in Cosmos DB if the endpoint is set, else in the data folder.
     cosmos_endpoint: str = ""
-    cosmos_key: str = ""  # for emulators on this machine; in Azure the app's identity opens the store
+    # For emulators on this machine; in Azure the app's identity opens the store.
+    cosmos_key: str = field(default="", repr=False)
     cosmos_database: str = "assistants"
     cosmos_regions: tuple[str, ...] = ()  # preferred ones, the nearest first, such as "Sweden Central"
     # Files: in Blob Storage if one of the first two is set, else in the data folder.
     blob_endpoint: str = ""
-    blob_connection_string: str = ""  # for emulators: it holds a key
+    blob_connection_string: str = field(default="", repr=False)  # for emulators: it holds a key
     blob_container: str = "files"
     files_quota_bytes: int = 0  # of all files of a tenant; 0 means no quota
 
@@ -58,7 +60,7 @@ class Settings:
         settings = cls(
             assistants_api_key=text("ASSISTANTS_API_KEY"),
             data_dir=Path(text("DATA_DIR") or ".data").expanduser(),
-            run_lifetime_seconds=_number(environment, "RUN_LIFETIME_SECONDS", 600.0, at_least=1.0),
+            run_lifetime_seconds=_number(environment, "RUN_LIFETIME_SECONDS", 600.0, at_least=1.0, at_most=LONGEST_RUN),
             stream_keep_alive_seconds=_number(environment, "STREAM_KEEP_ALIVE_SECONDS", 15.0, at_least=0.01),
             model_base_url=_url(text("MODEL_BASE_URL"), "MODEL_BASE_URL"),
             model_api_key=text("MODEL_API_KEY"),
@@ -92,7 +94,9 @@ def _is_local(url: str) -> bool:
     return urlsplit(url).hostname in LOCAL_HOSTS
 
 
-def _number(environment: Mapping[str, str], name: str, default: float, *, at_least: float) -> float:
+def _number(
+    environment: Mapping[str, str], name: str, default: float, *, at_least: float, at_most: float | None = None
+) -> float:
     raw = environment.get(name, "").strip()
     if not raw:
         return default
@@ -102,6 +106,8 @@ def _number(environment: Mapping[str, str], name: str, default: float, *, at_lea
         raise SettingsError(f"{name} must be a number, not '{raw[:40]}'.") from None
     if not at_least <= value < float("inf"):
         raise SettingsError(f"{name} must be at least {at_least:g}.")
+    if at_most is not None and value > at_most:
+        raise SettingsError(f"{name} must be at most {at_most:.0f}.")
     return value
 
 

@@ -26,6 +26,7 @@ def test_app_in_azure_refuses_a_store_on_its_own_disk(missing):
         ("RUN_LIFETIME_SECONDS", "soon"),
         ("RUN_LIFETIME_SECONDS", "0"),
         ("RUN_LIFETIME_SECONDS", "nan"),
+        ("RUN_LIFETIME_SECONDS", "1e12"),
         ("MODEL_BASE_URL", "api.example.com"),
         ("MODEL_CONTEXT_TOKENS", "12"),
     ],
@@ -33,6 +34,11 @@ def test_app_in_azure_refuses_a_store_on_its_own_disk(missing):
 def test_broken_value_is_refused_by_its_name(name, value):
     with pytest.raises(SettingsError, match=name):
         Settings.from_environment({name: value})
+
+
+def test_secrets_are_not_printed():
+    secrets = ("ASSISTANTS_API_KEY", "MODEL_API_KEY", "BLOB_CONNECTION_STRING")
+    assert "hush" not in repr(Settings.from_environment(dict.fromkeys(secrets, "hush")))
 
 
 def test_two_models_are_refused():
