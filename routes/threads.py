@@ -22,6 +22,7 @@ from domain.threads import (
     thread_entry,
     tombstone,
 )
+from errors import InvalidRequest
 from events.addresses import active_run_of, thread_partition
 from events.races import settle
 from ids import new_id
@@ -32,6 +33,7 @@ from routes.lookup import path_id
 from routes.moments import moments
 from routes.operation import Call, operation, reply
 from routes.paging import page
+from schemas.metadata import MAX_PAIRS
 from schemas.thread import CreateThread, ModifyThread
 
 bp = df.Blueprint()
@@ -77,9 +79,14 @@ async def list_threads(call: Call) -> Response:
 
 
 def metadata_filter(request: Request) -> dict[str, str]:
-    """Return the terms of `metadata[key]=value` in the query; all of them must match (B.2.1)."""
+    """Return the terms of `metadata[key]=value` in the query; all of them must match (B.2.1).
+
+    InvalidRequest for more than a thread can have.
+    """
     given = request.query_params
     named = {match[1]: given[name] for name in given if (match := _METADATA_KEY.fullmatch(name))}
+    if len(named) > MAX_PAIRS:
+        raise InvalidRequest(f"At most {MAX_PAIRS} pairs of metadata can be asked for.", param="metadata")
     return metadata_terms(named)
 
 

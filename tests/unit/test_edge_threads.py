@@ -69,6 +69,11 @@ async def test_the_list_is_filtered_by_metadata(client):
     assert await listed(client, **{"metadata[user]": "u1", "after": ids[1]}) == [ids[0]]
 
 
+async def test_more_filters_than_a_thread_has_metadata_are_refused(client):
+    assert (await client.get("/threads", params={f"metadata[{n}]": "1" for n in range(16)})).status_code == 200
+    assert (await client.get("/threads", params={f"metadata[{n}]": "1" for n in range(2000)})).status_code == 400
+
+
 async def test_a_deleted_thread_takes_everything_with_it(client, thread, assistant):
     place = f"/threads/{thread['id']}"
     partition = f"default/{thread['id']}"
