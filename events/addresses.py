@@ -23,10 +23,6 @@ def turn_id(run_id: str, turn: int) -> str:
     return f"{run_id}.turn.{turn:04}"
 
 
-def tool_record_id(run_id: str, turn: int, index: int) -> str:
-    return f"{run_id}.tool.{turn:04}.{index:04}"
-
-
 def sort_of(seq: int) -> str:
     """The place of the thread's `seq`-th listable thing."""
     return f"{seq:012}"
