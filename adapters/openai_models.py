@@ -13,7 +13,16 @@ from dataclasses import fields
 from typing import Any, cast
 
 import httpx2
-from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError, AsyncOpenAI, AsyncStream, Timeout
+from openai import (
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    APITimeoutError,
+    AsyncOpenAI,
+    AsyncStream,
+    DefaultAioHttpClient,
+    Timeout,
+)
 
 from adapters.openai_answers import Answer
 from adapters.openai_errors import error_in_stream, error_of, refuses
@@ -24,6 +33,10 @@ logger = logging.getLogger("durable_assistants.model")
 
 CONNECT_TIMEOUT = 5.0  # seconds
 SILENCE_TIMEOUT = 60.0  # seconds without a byte
+# Seconds that an idle connection is kept, so that the next run need not open one: shorter than what gateways
+# in between usually keep theirs (60 s and more).
+IDLE_TIMEOUT = 50.0
+UNREACHABLE = "The model endpoint could not be reached."
 _MEMBERS = tuple(field.name for field in fields(ChatRequest))
 _AZURE_SCOPE = "https://cognitiveservices.azure.com/.default"
 
@@ -86,9 +99,9 @@ class OpenAIModels:
                 logger.info("The model %r does not know %s; going on without.", request.model[:100], refused)
                 self._unknown[request.model] = self._unknown.get(request.model, frozenset()) | {refused}
             except APITimeoutError as error:
-                raise self._silent() from error
+                raise self._unreachable_or_silent(error) from error
             except (APIConnectionError, httpx2.HTTPError) as error:
-                raise ModelUnavailable("The model endpoint could not be reached.") from error
+                raise ModelUnavailable(UNREACHABLE) from error
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         given = {name: value for name in _MEMBERS if (value := getattr(request, name)) is not None}
@@ -111,6 +124,12 @@ class OpenAIModels:
             stream=True,
             stream_cls=AsyncStream[object],
         )
+
+    def _unreachable_or_silent(self, error: APITimeoutError) -> ModelUnavailable:
+        # Also what a connection that the endpoint closed at once is called here.
+        if isinstance(error.__cause__, httpx2.ConnectTimeout):
+            return ModelUnavailable(UNREACHABLE)
+        return self._silent()
 
     def _silent(self) -> ModelUnavailable:
         return ModelUnavailable(f"The model did not answer: not a byte for {self._silence_timeout:g} s.")
@@ -143,6 +162,8 @@ def _client(settings: Settings, silence_timeout: float) -> AsyncOpenAI:
         api_key=_credential(settings),
         max_retries=0,
         timeout=Timeout(silence_timeout, connect=CONNECT_TIMEOUT),
+        # The SDK's other HTTP client is written in Python alone and takes half as long again for an answer.
+        http_client=DefaultAioHttpClient(limits=httpx2.Limits(keepalive_expiry=IDLE_TIMEOUT)),
     )
     # Everything else that the SDK took from the environment of whoever started us.
     client.organization = client.project = client.admin_api_key = client.webhook_secret = None

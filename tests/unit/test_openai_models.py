@@ -319,6 +319,16 @@ async def test_an_endpoint_that_is_not_there(script: Script) -> None:
     await models.close()
 
 
+async def test_an_endpoint_that_hangs_up_at_once(script: Script) -> None:
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    models = OpenAIModels(Settings(model_base_url=f"http://127.0.0.1:{port}/v1", model_api_key="the-key"))
+    async with server:
+        with pytest.raises(ModelUnavailable, match="could not be reached"):
+            await pieces_of(models, asking(script))
+    await models.close()
+
+
 async def test_no_model_set() -> None:
     error = await refusal(OpenAIModels(Settings()), ChatRequest("m", []))
     assert "MODEL_BASE_URL" in error.message
