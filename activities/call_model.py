@@ -146,10 +146,14 @@ class TurnDelivery:
 
     async def _look(self, stream: TurnStream) -> None:
         """Raise Interrupted if the run is not to go on, Replaced if somebody else goes on with it."""
-        run = await self.documents.get(self.partition, self.run_id)
+        try:
+            run = await self.documents.get(self.partition, self.run_id)
+            taken = await self.documents.get(self.partition, batch_id(self.run_id, stream.log.next))
+        except StoreUnavailable:
+            return  # nobody can have done anything meanwhile; the next look tells
         if outcome := standing(run, self.clock()):
             raise Interrupted(outcome)
-        if await self.documents.get(self.partition, batch_id(self.run_id, stream.log.next)):
+        if taken:
             raise Replaced
 
     async def _finish(self, run: Document, stream: TurnStream, spoken: Spoken) -> Outcome:
