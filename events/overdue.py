@@ -11,22 +11,27 @@ from ports.documents import Document, Documents
 from ports.task_hub import RunAddress, TaskHub
 
 SLEEPS = 2.0  # seconds in a state that should pass at once, before somebody wakes the run
+EXPIRY_GRACE = 60.0  # seconds past its expiry that a working run has to end by itself, before the sweeper ends it
 
 
 async def tend(
-    documents: Documents, hub: TaskHub, partition: str, run: Document, *, now: float, grace: float = 0.0
+    documents: Documents, hub: TaskHub, partition: str, run: Document, *, now: float, sweeping: bool = False
 ) -> bool:
     """See to the run; return whether it was closed.
 
-    A run is closed `grace` seconds past its expiry. Raises StoreUnavailable.
+    The sweeper also wakes a run whose model may only be slow: a reader who polls can't tell, and would
+    ask the hub each time. Raises StoreUnavailable.
     """
     resource = run_of(run)
     if runs.is_terminal(resource):
         return False
+    status = resource["status"]
+    grace = EXPIRY_GRACE if sweeping and status != "requires_action" else 0.0
     if runs.is_past_expiry(resource, now - grace):
         await close(documents, partition, resource["thread_id"], run.id, runs.Ending("expired"), now=now)
         return True
-    if run.unfinished_since is not None and now - run.unfinished_since > SLEEPS:
+    passes_at_once = status in ("queued", "cancelling")
+    if (passes_at_once or sweeping) and run.unfinished_since is not None and now - run.unfinished_since > SLEEPS:
         await hub.wake(address_of(partition, run), nudge_of(run))
     return False
 

@@ -28,8 +28,14 @@ def new_run_document(run: Resource, sort: str, *, lifetime: float, now: float) -
 def changed_run(document: Document, run: Resource, *, now: float, **members: Any) -> Replace:
     """Return the change that makes `run` the stored run; `members` replace body members."""
     body = document.body | members | {"resource": run}
-    unfinished_since = None if runs.is_terminal(run) else now
-    return Replace(replace(document, body=body, unfinished_since=unfinished_since), document.version)
+    return Replace(replace(document, body=body, unfinished_since=_unfinished_since(run, now)), document.version)
+
+
+def _unfinished_since(run: Resource, now: float) -> float | None:
+    """A run that waits for its client needs nobody until its time is over."""
+    if runs.is_terminal(run):
+        return None
+    return float(run["expires_at"]) if run["status"] == "requires_action" else now
 
 
 def run_of(document: Document) -> Resource:

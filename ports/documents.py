@@ -18,7 +18,7 @@ class Document:
 
     `sort` places it among the documents of its kind in a listing. `terms` are the values by which
     `list` can filter: equality only. `unfinished_since` (Unix seconds) marks a run that somebody
-    has to see through. `ttl` (seconds from the commit) lets the store forget the document.
+    has to see through, from then on. `ttl` (seconds from the commit) lets the store forget the document.
     `version` is the store's; a document not yet stored has "".
     """
 

@@ -18,8 +18,7 @@ from ports.task_hub import TaskHub
 
 bp = df.Blueprint()
 
-EXPIRY_GRACE = 60.0  # seconds past its expiry that a run's own timer has before the sweeper closes it
-MOST = 1000  # runs in one sweep, the longest unchanged first
+MOST = 1000  # runs in one sweep, the longest unchanged first; those that wait for their client are not among them
 AT_ONCE = 20
 
 
@@ -39,7 +38,7 @@ async def sweep(documents: Documents, hub: TaskHub, *, now: float) -> None:
     faults: list[BaseException] = []
     for some in batched(unfinished, AT_ONCE, strict=False):
         tended = await asyncio.gather(
-            *(tend(documents, hub, found.partition, found.document, now=now, grace=EXPIRY_GRACE) for found in some),
+            *(tend(documents, hub, found.partition, found.document, now=now, sweeping=True) for found in some),
             return_exceptions=True,
         )
         faults += [fault for fault in tended if isinstance(fault, BaseException)]
