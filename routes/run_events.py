@@ -12,7 +12,7 @@ from events.addresses import batch_id, thread_partition
 from events.log import as_batch, ends_run
 from events.overdue import tend
 from events.stream import Cursor, RunStream
-from ids import check_id
+from routes.lookup import path_id
 from routes.operation import Call, operation
 
 bp = df.Blueprint()
@@ -35,8 +35,8 @@ async def get_run_events(call: Call) -> Response:
 
     204 if that was the run's last event, 404 if the events have expired.
     """
-    thread_id = check_id("thread", call.params["thread_id"], "thread_id")
-    run_id = check_id("run", call.params["run_id"], "run_id")
+    thread_id = path_id(call, "thread", "thread_id")
+    run_id = path_id(call, "run", "run_id")
     partition = thread_partition(call.principal.tenant, thread_id)
     run = await requests.load_run(call.documents, partition, run_id)
     # Its stream may have been cut by what has put the run to sleep.

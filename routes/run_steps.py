@@ -4,8 +4,8 @@ import azure.durable_functions as df
 from azurefunctions.extensions.http.fastapi import Response
 
 from errors import NotFound
-from ids import check_id
 from routes.includes import check_include
+from routes.lookup import path_id
 from routes.operation import Call, operation, reply
 from routes.paging import page, page_query
 from routes.runs import load_current_run, run_place
@@ -25,7 +25,7 @@ async def list_run_steps(call: Call) -> Response:
 @operation(bp, "GET", "threads/{thread_id}/runs/{run_id}/steps/{step_id}")
 async def get_run_step(call: Call) -> Response:
     partition, run_id = run_place(call)
-    step_id = check_id("step", call.params["step_id"], "step_id")
+    step_id = path_id(call, "step", "step_id")
     check_include(call)
     await load_current_run(call, partition, run_id)
     step = await call.documents.get(partition, step_id)

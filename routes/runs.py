@@ -22,11 +22,12 @@ from events.races import settle
 from events.run_record import run_of
 from events.starting import starting_changes
 from events.stream import Cursor
-from ids import check_id, new_id
+from ids import new_id
 from ports.documents import Change, Document
 from routes.file_references import check_files
 from routes.includes import check_include
 from routes.locks import RUN_REFUSED, load_thread, load_unlocked_thread
+from routes.lookup import path_id
 from routes.operation import Call, operation, reply
 from routes.paging import page, page_query
 from routes.run_events import stream_reply
@@ -38,7 +39,7 @@ bp = df.Blueprint()
 
 @operation(bp, "POST", "threads/{thread_id}/runs")
 async def create_run(call: Call) -> Response:
-    thread_id = check_id("thread", call.params["thread_id"], "thread_id")
+    thread_id = path_id(call, "thread", "thread_id")
     check_include(call)
     body = await call.body(CreateRun)
     partition = thread_partition(call.principal.tenant, thread_id)
@@ -111,7 +112,7 @@ async def _start(
 
 @operation(bp, "GET", "threads/{thread_id}/runs")
 async def list_runs(call: Call) -> Response:
-    thread_id = check_id("thread", call.params["thread_id"], "thread_id")
+    thread_id = path_id(call, "thread", "thread_id")
     query = page_query(call.request, "run")
     partition = thread_partition(call.principal.tenant, thread_id)
     thread = await load_thread(call, partition, thread_id)
@@ -169,8 +170,8 @@ async def load_current_run(call: Call, partition: str, run_id: str) -> Document:
 
 def run_place(call: Call) -> tuple[str, str]:
     """Return the partition and the id of the run that the path names."""
-    thread_id = check_id("thread", call.params["thread_id"], "thread_id")
-    run_id = check_id("run", call.params["run_id"], "run_id")
+    thread_id = path_id(call, "thread", "thread_id")
+    run_id = path_id(call, "run", "run_id")
     return thread_partition(call.principal.tenant, thread_id), run_id
 
 
