@@ -8,6 +8,7 @@ from schemas.metadata import Metadata
 from schemas.shape import TAG, Detail, FileId, Shape, by_type, refused, wrong_type
 
 MAX_TEXT = 256_000  # code points
+MAX_PARTS = 100  # of a message, and files attached to it: each file named is looked up
 
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 FilledText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
@@ -84,7 +85,7 @@ Part = by_type({"text": TextPart, "image_file": ImageFilePart, "image_url": Imag
 Content = Annotated[
     Union[  # noqa: UP007
         Annotated[FilledText, Tag(TAG + "string")],
-        Annotated[Annotated[list[Part], Field(min_length=1), FailFast()], Tag(TAG + "parts")],
+        Annotated[Annotated[list[Part], Field(min_length=1, max_length=MAX_PARTS), FailFast()], Tag(TAG + "parts")],
     ],
     Discriminator(lambda content: TAG + ("string" if isinstance(content, str) else "parts")),
     BeforeValidator(_string_or_parts),
@@ -96,7 +97,7 @@ class CreateMessage(Shape):
 
     role: Literal["user", "assistant"]
     content: Content
-    attachments: Annotated[list[Attachment], FailFast()] | None = None
+    attachments: Annotated[list[Attachment], Field(max_length=MAX_PARTS), FailFast()] | None = None
     metadata: Metadata | None = None
 
     def stored_content(self) -> list[dict[str, Any]]:

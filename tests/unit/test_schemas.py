@@ -235,6 +235,22 @@ REFUSALS = [
         "but got an array with length 33 instead.",
     ),
     (
+        CreateMessage,
+        message_with(content=[{"type": "text", "text": "part"}] * 101),
+        "array_above_max_length",
+        "content",
+        "Invalid 'content': array too long. Expected an array with maximum length 100, "
+        "but got an array with length 101 instead.",
+    ),
+    (
+        CreateMessage,
+        message_with(attachments=[{"file_id": "file-1", "tools": [{"type": "file_search"}]}] * 101),
+        "array_above_max_length",
+        "attachments",
+        "Invalid 'attachments': array too long. Expected an array with maximum length 100, "
+        "but got an array with length 101 instead.",
+    ),
+    (
         ModifyThread,
         {"messages": []},
         "unknown_parameter",
