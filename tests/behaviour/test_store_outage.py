@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import cycle
 from typing import Any
 
 import httpx
@@ -217,11 +216,11 @@ def test_runs_get_through_a_store_that_falters(
 
 @contextmanager
 def _faltering(stores: AzureStores, fault: str) -> Iterator[None]:
-    """Every 1.5 s a commit or a read, in turns, fails once more often than the adapter tries."""
+    """Six times, 1.5 s apart, a commit or a read fails once more often than the adapter tries."""
     stop = threading.Event()
 
     def disturb() -> None:
-        for operation in cycle(("batch", "read")):
+        for operation in ("batch", "read") * 3:
             stores.double.forget_faults()  # what met nobody must not pile up
             stores.double.plan(fault, times=4, operation=operation, retry_after_ms=50)
             if stop.wait(1.5):
