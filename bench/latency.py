@@ -56,16 +56,13 @@ def measure(samples: int = SAMPLES) -> None:
 def across_processes(chat: Model, samples: int) -> list[Sample]:
     """Return the samples whose model turn ran in another worker than the one that held the connection."""
     with service(chat, workers=2, LOG_LEVEL="DEBUG") as pair, pair.http() as first:
-        # A connection goes to the worker that has the fewest, work to the first that is idle: with one
-        # connection already there, the next one's reader is mostly not where the work goes.
+        # A connection goes to the worker that has the fewest: while this one stays open, to the other.
         first.get("assistants")
-        before = _connections(pair)
+        connected = _connected(pair)
         client = Client(pair, chat)
-        after = _connections(pair)
-        (holder,) = (pid for pid in after if after[pid] > before[pid])
         taken = client.stream(samples)
         ran = {run_id: int(pid) for run_id, pid in _RAN.findall(pair.log())}
-    across = [sample for sample in taken if ran[sample.run_id] != holder]
+    across = [sample for sample in taken if ran[sample.run_id] == connected]
     assert across, "Every run was executed where its reader was."
     return across
 
@@ -130,7 +127,8 @@ def report(title: str, samples: list[Sample], direct: str, measured: str) -> Non
     row(title, *(f"{seconds * 1000:.1f}" for seconds in (*typical, median(added), late)))
 
 
-def _connections(at: Service) -> dict[int, int]:
-    """Return how many sockets of its own each worker has: the one it listens on, and its connections."""
+def _connected(at: Service) -> int:
+    """Return the worker that has the only connection: a second socket beside the one it listens on."""
     sockets = {pid: psutil.Process(pid).net_connections("unix") for pid in at.worker_pids()}
-    return {pid: sum(str(each.laddr).endswith(".sock") for each in found) for pid, found in sockets.items()}
+    (pid,) = (pid for pid, found in sockets.items() if sum(str(each.laddr).endswith(".sock") for each in found) > 1)
+    return pid

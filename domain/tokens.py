@@ -53,7 +53,7 @@ def at_most(text: str) -> int:
 
 def at_most_of_message(message: dict[str, Any]) -> int:
     """An upper bound of what `of_message` says, without loading a vocabulary."""
-    return _fixed_cost(message) + sum(at_most(text) for text in _texts(message))
+    return _fixed_cost(message) + sum(map(at_most, _texts(message)))
 
 
 @overload
@@ -93,12 +93,12 @@ def _fixed_cost(message: dict[str, Any]) -> int:
     return PER_MESSAGE + sum(PER_IMAGE.get(image.get("detail", "auto"), PER_IMAGE["auto"]) for image in images)
 
 
-def _texts(message: dict[str, Any]) -> Iterable[str]:
+def _texts(message: dict[str, Any]) -> list[str]:
     content = message.get("content")
-    if isinstance(content, str):
-        yield content
-    elif content:
-        yield from (part["text"] for part in content if part["type"] == "text")
+    if isinstance(content, list):
+        texts = [part["text"] for part in content if part["type"] == "text"]
+    else:
+        texts = [content] if content else []
     for call in message.get("tool_calls") or ():
-        yield call["function"]["name"]
-        yield call["function"]["arguments"]
+        texts += call["function"]["name"], call["function"]["arguments"]
+    return texts
