@@ -90,14 +90,25 @@ class Conversation:
     async def _begin(self, told: Told) -> None:
         known = {other.run_id for other in self.told}
         body = {"assistant_id": self.assistant_id, "stream": told.reading is not None}
+        was_cut = False
         while not told.run_id:
+            refused: Violation | None = None
             try:
                 await self._post(f"{self._thread}/runs", body, told)
                 continue
             except UNANSWERED:
+                was_cut = True
                 await asyncio.sleep(PAUSE)
+            except Violation as violation:
+                # A worker that had frozen with the request may still do it when it wakes up, after the look
+                # below (docs/reliability.md): then the thread's lock refuses the second one.
+                if not was_cut or violation.kind != "locked":
+                    raise
+                refused = violation
             runs = await self.caller.insist("GET", f"{self._thread}/runs?limit=20")
             begun = [run["id"] for run in runs["data"] if run["id"] not in known]
+            if refused and not begun:
+                raise refused
             told.run_id = begun[0] if begun else ""
 
     async def _submit(self, told: Told) -> None:
