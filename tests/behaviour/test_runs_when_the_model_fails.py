@@ -47,13 +47,13 @@ def test_a_busy_model_in_a_later_turn_keeps_what_was_used(hasty_client: OpenAI, 
     assert step.status == "completed"
 
 
-def test_a_model_that_is_busy_twice_and_cut_once_answers_in_the_end(hasty_client: OpenAI, model: Script) -> None:
+def test_a_model_that_is_busy_and_then_cut_answers_in_the_end(openai_client: OpenAI, model: Script) -> None:
     model.will_fail(429, BUSY, {"retry-after-ms": "20"})
     model.will_cut("Half an", after=2)
     model.will_say("A whole answer.")
-    run = run_when(hasty_client, ask(hasty_client, model))
-    assert (run.status, answers_of(hasty_client, run)) == ("completed", ["A whole answer."])
-    steps = hasty_client.beta.threads.runs.steps.list(run.id, thread_id=run.thread_id).data
+    run = run_when(openai_client, ask(openai_client, model))
+    assert (run.status, answers_of(openai_client, run)) == ("completed", ["A whole answer."])
+    steps = openai_client.beta.threads.runs.steps.list(run.id, thread_id=run.thread_id).data
     assert [step.status for step in steps] == ["completed"]
 
 
