@@ -1,7 +1,8 @@
 """Seeing to a run that nobody seems to work on: expire it, or wake its orchestration.
 
 Called by the sweeper, by whoever reads such a run and by whoever meets its lock: a lost nudge, a
-late timer or a task hub that was away never leaves a thread locked (E.2.3).
+late timer or a task hub that was away never leaves a thread locked (E.2.3). Readers wake only what
+should pass at once (queued, cancelling); a run in progress is the sweeper's.
 """
 
 from domain import runs

@@ -39,7 +39,7 @@ async def get_run_events(call: Call) -> Response:
     run_id = path_id(call, "run", "run_id")
     partition = thread_partition(call.principal.tenant, thread_id)
     run = await requests.load_run(call.documents, partition, run_id)
-    # Its stream may have been cut by what has put the run to sleep.
+    # Its stream may have been cut by what has put the run to sleep, or past its expiry.
     await tend(call.documents, call.hub, partition, run, now=time.time())
     given = call.request.headers.get("last-event-id") or call.request.query_params.get("after")
     after = _cursor(given) if given else Cursor()
