@@ -6,6 +6,7 @@ takes over meanwhile, this one writes nothing more and waits for the other's rec
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,14 +27,18 @@ from events.log import run_event
 from events.run_record import changed_run, lifetime_of, run_of
 from events.turn_stream import Replaced, TurnStream
 from ports.blobs import Blobs
-from ports.documents import Document, Documents
+from ports.documents import CommitTooLarge, Document, Documents
 from ports.language_model import LanguageModel, ModelRefused, ModelThrottled, ModelUnavailable
 
 bp = df.Blueprint()
 
+logger = logging.getLogger("durable_assistants.runs")
+
 STANDS_STILL = 30.0  # seconds without a new batch, after which a replaced delivery takes over again
 FOLLOW_INTERVAL = 0.25  # seconds between looks at the other delivery's work
 TOO_MUCH = "The model's function calls hold too much to be stored."
+BROKEN_TURN = "This turn of the model could not be read or stored: {}."
+CALLS_NOTHING = "The model answered with nothing but function calls, although this run lets it call none."
 ATTEMPTS = 20  # to enter; each lost race means that somebody else made progress
 
 
@@ -119,13 +124,19 @@ class TurnDelivery:
             conversation = await read_conversation(self.documents, self.partition, run, self.turn, self.context_tokens)
             request = await show_images(conversation, self.documents, self.blobs, tenant_of(self.partition))
             spoken = await listen(self.model, request, stream, self._look, self.clock)
+            if spoken.ending.calls and not spoken.may_call and not stream.speaking:
+                return closed(runs.failed("server_error", CALLS_NOTHING))
+            return await self._finish(run, stream, spoken)
         except Interrupted as interrupted:
             return interrupted.outcome
         except BudgetSpent as spent:
-            return closed(runs.Ending("incomplete", reason=spent.reason))
+            return closed(runs.incomplete(spent.reason))
         except (ModelThrottled, ModelUnavailable, ModelRefused) as error:
             return await self._failed(error, stream, expires_at)
-        return await self._finish(run, stream, spoken)
+        except ValueError as error:
+            # What can't be read or stored now never will be: asking the model again would only be paid again.
+            logger.error("run %s: its turn %d failed: %s", self.run_id, self.turn, error)
+            return closed(runs.failed("server_error", BROKEN_TURN.format(error)))
 
     async def _failed(self, error: ModelError, stream: TurnStream, expires_at: int) -> Outcome:
         """Return what the model's failure means for the run. Raises Replaced."""
@@ -172,7 +183,7 @@ class TurnDelivery:
                     return outcome
                 assert latest
                 run = latest
-            except ValueError:  # beyond MAX_COMMIT_BYTES: calls with very long arguments
+            except CommitTooLarge:  # calls with very long arguments
                 return closed(runs.failed("server_error", TOO_MUCH))
         raise StoreUnavailable(f"The run {self.run_id} is changing too fast.")
 

@@ -39,7 +39,7 @@ def recorded_outcome(record: Document, run: Document) -> Outcome:
         case "answered":
             return {"outcome": "answered"}
         case reason:
-            return closed(runs.Ending("incomplete", reason=reason))
+            return closed(runs.incomplete(reason))
 
 
 async def finish_turn(

@@ -1,6 +1,7 @@
 """Listening to the model: its text goes to the run's log as it comes, in batches of about 40 ms."""
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -46,9 +47,13 @@ class Spoken:
     ending: Ending
 
     @property
+    def may_call(self) -> bool:
+        return bool(self.request.tools) and self.request.tool_choice != "none"
+
+    @property
     def calls(self) -> list[FunctionCall]:
-        """The calls to be answered: those of an answer that was cut off are not."""
-        return self.ending.calls if self.ending.finish in ("tool_calls", "stop") else []
+        """The calls to be answered: those of an answer that was cut off are not, nor those that nobody let it make."""
+        return self.ending.calls if self.may_call and self.ending.finish in ("tool_calls", "stop") else []
 
 
 async def listen(
@@ -94,10 +99,12 @@ async def _write(
         piece = await _next(queue, due - loop.time())
         match piece:
             case TextPiece(text) | RefusalPiece(text):
-                said += len(to_json(text)) - 2  # quotes
-                if said > MAX_ANSWER:
+                kept, size = _within(text, MAX_ANSWER - said)
+                said += size
+                if kept:
+                    stream.say("text" if isinstance(piece, TextPiece) else "refusal", kept, int(clock()))
+                if kept != text:
                     return Ending("length")
-                stream.say("text" if isinstance(piece, TextPiece) else "refusal", text, int(clock()))
             case Ending():
                 return piece
             case Exception():
@@ -111,6 +118,19 @@ async def _write(
         if loop.time() >= look_at:
             await look(stream)
             look_at = loop.time() + LOOK_SECONDS
+
+
+def _within(text: str, room: int) -> tuple[str, int]:
+    """The beginning of the text that takes at most `room` bytes as JSON, and how many it takes."""
+    size = _bytes(text)
+    if size <= room:
+        return text, size
+    length = bisect_right(range(len(text)), room, key=lambda length: _bytes(text[:length])) - 1
+    return text[:length], _bytes(text[:length])
+
+
+def _bytes(text: str) -> int:
+    return len(to_json(text)) - 2  # quotes
 
 
 async def _next(queue: asyncio.Queue[Piece | ModelError], timeout: float) -> Piece | ModelError | None:

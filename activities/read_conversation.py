@@ -5,10 +5,11 @@ from domain.chat_messages import TurnRecord, chat_request
 from domain.context_window import Window
 from domain.usage import spent_budget
 from events.addresses import turn_id
-from events.run_record import run_of, usage_so_far
+from events.run_record import given_of, run_of, usage_so_far
 from ids import derived_id
 from ports.documents import Document, Documents
 from ports.language_model import ChatRequest
+from texts import whole
 
 PAGE = 50  # messages; most threads are read at once, of others each page is twice the one before
 LARGEST_PAGE = 200
@@ -35,7 +36,9 @@ async def read_conversation(
     await _fill(window, documents, partition)
     if window.is_over_prompt_budget:
         raise BudgetSpent("max_prompt_tokens")
-    return chat_request(run, window.messages, turns, completion_tokens_spent=spent["completion_tokens"])
+    return chat_request(
+        run, window.messages, turns, given=given_of(document), completion_tokens_spent=spent["completion_tokens"]
+    )
 
 
 async def _fill(window: Window, documents: Documents, partition: str) -> None:
@@ -63,7 +66,7 @@ async def _turn(documents: Documents, partition: str, run_id: str, turn: int) ->
     step = await documents.get(partition, derived_id("step", run_id, turn, "calls"))
     calls = step.body["resource"]["step_details"]["tool_calls"] if step else []
     return {
-        "text": "".join(text for _, text in record.body["parts"]) if record else "",
+        "text": "".join(whole(text) for _, text in record.body["parts"] if isinstance(text, str)) if record else "",
         "calls": record.body["calls"] if record else [],
         "outputs": {call["id"]: call["function"]["output"] or "" for call in calls},
     }

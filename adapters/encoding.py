@@ -1,12 +1,13 @@
 """A commit's changes, checked against the port's limits and encoded, the same for every document store."""
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from ports.documents import MAX_CHANGES, MAX_COMMIT_BYTES, Change, Delete
+from ports.documents import MAX_CHANGES, MAX_COMMIT_BYTES, Change, CommitTooLarge, Delete
 
 # Needs no escaping in an address; Cosmos DB itself refuses only / \ ? #.
 _ID = re.compile(r"[A-Za-z0-9._:@-]{1,255}")
@@ -19,25 +20,35 @@ def changed_id(change: Change) -> str:
 def encoded(changes: Sequence[Change]) -> list[str]:
     """Return the body of each change as JSON text, "" for a Delete.
 
-    Raises ValueError for what no store takes: more than MAX_CHANGES or MAX_COMMIT_BYTES (UTF-8, of
-    bodies and terms), nothing at all, two changes of one document, an id with anything but letters,
-    digits and ._:@-, a ttl below one second, text that is not Unicode.
+    Raises CommitTooLarge beyond MAX_CHANGES or MAX_COMMIT_BYTES (UTF-8, of bodies and terms), and ValueError for
+    what else no store takes: nothing at all, two changes of one document, an id with anything but letters,
+    digits and ._:@-, a ttl below one second, text that is not Unicode, numbers that are not finite.
     """
-    if not 1 <= len(changes) <= MAX_CHANGES:
-        raise ValueError(f"A commit holds 1 to {MAX_CHANGES} changes, not {len(changes)}.")
+    if not changes:
+        raise ValueError("A commit holds at least one change.")
+    if len(changes) > MAX_CHANGES:
+        raise CommitTooLarge(f"A commit holds at most {MAX_CHANGES} changes, not {len(changes)}.")
     if len({changed_id(change) for change in changes}) < len(changes):
         raise ValueError("A commit changes a document only once.")
     for change in changes:
         _check(change)
-    bodies = [b"" if isinstance(change, Delete) else to_json(change.document.body) for change in changes]
+    bodies = [b"" if isinstance(change, Delete) else _strict_json(change.document.body) for change in changes]
     size = sum(map(len, bodies)) + sum(_bytes_of_terms(change) for change in changes)
     if size > MAX_COMMIT_BYTES:
-        raise ValueError(f"A commit holds at most {MAX_COMMIT_BYTES} bytes, not {size}.")
+        raise CommitTooLarge(f"A commit holds at most {MAX_COMMIT_BYTES} bytes, not {size}.")
     return [body.decode() for body in bodies]
 
 
 def decoded(text: str | bytes) -> Any:
     return from_json(text)
+
+
+def _strict_json(body: Any) -> bytes:
+    """As `to_json`, which would write NaN and Infinity as they are: no JSON, on which clients' parsers fail."""
+    encoded = to_json(body)
+    if b"NaN" in encoded or b"Infinity" in encoded:  # also as words in a text
+        json.dumps(body, allow_nan=False)
+    return encoded
 
 
 def _check(change: Change) -> None:

@@ -7,15 +7,13 @@ are what clients of this service set; reading them would make the service call i
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import fields
-from typing import Any, cast
+from typing import Any
 
 import httpx2
 from openai import (
     APIConnectionError,
-    APIError,
     APIStatusError,
     APITimeoutError,
     AsyncOpenAI,
@@ -25,7 +23,9 @@ from openai import (
 )
 
 from adapters.openai_answers import Answer
-from adapters.openai_errors import error_in_stream, error_of, refuses
+from adapters.openai_dialects import Dialect
+from adapters.openai_errors import Complaint, complaint, error_of
+from adapters.openai_events import EventReader, NotACompletion
 from ports.language_model import ChatRequest, ModelRefused, ModelUnavailable, Piece
 from settings import Settings
 
@@ -36,12 +36,19 @@ SILENCE_TIMEOUT = 60.0  # seconds without a byte
 # Seconds that an idle connection is kept, so that the next run need not open one: shorter than what gateways
 # in between usually keep theirs (60 s and more).
 IDLE_TIMEOUT = 50.0
+DRAIN_TIMEOUT = 0.1  # seconds for the end of a body after "[DONE]": a connection that was read to its end is used again
 UNREACHABLE = "The model endpoint could not be reached."
-_MEMBERS = tuple(field.name for field in fields(ChatRequest))
+WEB_PAGE = "The model endpoint answered with a web page. Check MODEL_BASE_URL."
 _AZURE_SCOPE = "https://cognitiveservices.azure.com/.default"
 
-# What older endpoints don't know, and what they know instead (None: nothing).
-_INSTEAD: dict[str, str | None] = {"stream_options": None, "max_completion_tokens": "max_tokens"}
+
+class _Complained(Exception):
+    """The endpoint said what is wrong, with a status of failure or in the middle of an answer."""
+
+    def __init__(self, said: Complaint, headers: Mapping[str, str]) -> None:
+        super().__init__(said.words)
+        self.said = said
+        self.headers = headers
 
 
 class OpenAIModels:
@@ -51,79 +58,104 @@ class OpenAIModels:
         self._key = settings.model_api_key
         self._client = _client(settings, silence_timeout) if settings.has_model else None
         self._silence_timeout = silence_timeout
-        # Per model, the parameters that its endpoint has refused: asked once per process.
-        self._unknown: dict[str, frozenset[str]] = {}
+        # By model: what its endpoint does not take is asked for once per process.
+        self._dialects: dict[str, Dialect] = {}
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Piece]:
-        """See the port. The connection is closed when this iterator is."""
-        response = await self._open(request)
-        headers, answer = response.response.headers, Answer(request)
+        """See the port. The connection is closed when this iterator is.
+
+        A request that the endpoint complains about is sent again in the way that the complaint asks for.
+        """
+        known = dialect = self._dialects.get(request.model, Dialect())
+        begun = False
+        while True:
+            try:
+                async with aclosing(self._answer(request, dialect)) as pieces:
+                    async for piece in pieces:
+                        begun = begun or self._remember(request.model, known, dialect)
+                        yield piece
+                return
+            except _Complained as complained:
+                learnt = None if begun else dialect.learnt(complained.said, request)
+                if learnt is None:
+                    self._dialects[request.model] = known.unlearnt(complained.said)
+                    raise error_of(complained.said, complained.headers, model=request.model) from complained
+                dialect = learnt
+
+    def _remember(self, model: str, known: Dialect, dialect: Dialect) -> bool:
+        """What has led to an answer is asked for at once from now on."""
+        if dialect != known:
+            new = ", ".join(sorted(dialect.refused - known.refused))
+            logger.info("The endpoint of the model %r does not take: %s; going on without.", model[:100], new)
+            self._dialects[model] = dialect
+        return True
+
+    async def _answer(self, request: ChatRequest, dialect: Dialect) -> AsyncGenerator[Piece]:
+        response = await self._post(dialect.body(request))
+        answer = Answer(request)
         try:
-            async with aclosing(_chunks(response)) as chunks:
-                async for chunk in chunks:
-                    if error := chunk.get("error"):
-                        raise error_in_stream(self._without_key(error), headers, model=request.model)
+            async with aclosing(self._objects(response)) as objects:
+                async for chunk in objects:
                     for piece in answer.add(chunk):
                         yield piece
-            yield answer.ending()
-        except APITimeoutError as error:
-            raise self._silent() from error
-        except (APIConnectionError, httpx2.HTTPError) as error:
+        except (httpx2.HTTPError, NotACompletion) as error:
             # Some endpoints close the connection without a last chunk; what was said is whole.
             if not answer.has_ended:
-                raise ModelUnavailable("The connection to the model broke in the middle of its answer.") from error
-            yield answer.ending()
-        except APIError as error:
-            raise error_in_stream(self._without_key(error.body), headers, model=request.model) from error
-        except (ValueError, AttributeError, TypeError) as error:
-            # Not JSON, or not the shape of a chunk.
-            raise ModelUnavailable("The model endpoint sent something that is not a chat completion.") from error
+                raise self._unavailable(error) from error
         finally:
-            await response.close()
+            await response.aclose()
+        for piece in answer.end():
+            yield piece
+
+    async def _objects(self, response: httpx2.Response) -> AsyncGenerator[dict[str, Any]]:
+        """The chunks of the answer. Raises _Complained for an error among them."""
+        if response.headers.get("content-type", "").lower().startswith("text/html"):
+            raise ModelRefused("server_error", WEB_PAGE)
+        reader = EventReader()
+        async with aclosing(response.aiter_bytes()) as body:  # type: ignore[type-var]
+            async for data in body:
+                for chunk in reader.feed(data):
+                    yield self._unless_error(chunk, response)
+                if reader.done:
+                    await _drain(body)
+                    return
+        for chunk in reader.end():
+            yield self._unless_error(chunk, response)
+        if reader.stray:
+            raise _Complained(complaint(reader.stray, key=self._key), response.headers)
+
+    def _unless_error(self, chunk: dict[str, Any], response: httpx2.Response) -> dict[str, Any]:
+        says_only = "choices" not in chunk and (chunk.get("object") == "error" or chunk.keys() & {"message", "detail"})
+        if chunk.get("error") or says_only:
+            raise _Complained(complaint(chunk, key=self._key), response.headers)
+        return chunk
 
     async def close(self) -> None:
         if self._client:
             await self._client.close()
 
-    async def _open(self, request: ChatRequest) -> AsyncStream[object]:
-        """Send the request, again without a parameter that the endpoint says it does not know."""
-        while True:
-            body = self._body(request)
-            try:
-                return await self._post(body)
-            except APIStatusError as error:
-                refused = _unknown_parameter(error, body)
-                if refused is None:
-                    said = self._without_key(error.body)
-                    raise error_of(error.status_code, said, error.response.headers, model=request.model) from error
-                logger.info("The model %r does not know %s; going on without.", request.model[:100], refused)
-                self._unknown[request.model] = self._unknown.get(request.model, frozenset()) | {refused}
-            except APITimeoutError as error:
-                raise self._unreachable_or_silent(error) from error
-            except (APIConnectionError, httpx2.HTTPError) as error:
-                raise ModelUnavailable(UNREACHABLE) from error
-
-    def _body(self, request: ChatRequest) -> dict[str, Any]:
-        given = {name: value for name in _MEMBERS if (value := getattr(request, name)) is not None}
-        body = given | {"stream": True, "stream_options": {"include_usage": True}}
-        for name in self._unknown.get(request.model, ()):
-            value = body.pop(name, None)
-            if value is not None and (instead := _INSTEAD[name]):
-                body[instead] = value
-        return body
-
-    async def _post(self, body: dict[str, Any]) -> AsyncStream[object]:
+    async def _post(self, body: dict[str, Any]) -> httpx2.Response:
+        """Send the request; return the answer with its body still to come. Raises _Complained."""
         if self._client is None:
             raise ModelRefused("server_error", "No model is set. Set MODEL_BASE_URL or MODEL_AZURE_ENDPOINT.")
-        # Not chat.completions.create: building its typed chunks costs more than all the rest of a chunk's way.
-        return await self._client.post(
-            "/chat/completions",
-            body=body,
-            cast_to=object,
-            options={"security": {"bearer_auth": True}},
-            stream=True,
-            stream_cls=AsyncStream[object],
-        )
+        try:
+            # Not chat.completions.create: its chunks would be what the SDK takes for right, not what was sent.
+            stream = await self._client.post(
+                "/chat/completions",
+                body=body,
+                cast_to=object,
+                options={"security": {"bearer_auth": True}},
+                stream=True,
+                stream_cls=AsyncStream[object],
+            )
+        except APIStatusError as error:
+            said = complaint(_json_or_text(error.response.text), key=self._key, status=error.status_code)
+            raise _Complained(said, error.response.headers) from error
+        except APITimeoutError as error:
+            raise self._unreachable_or_silent(error) from error
+        except (APIConnectionError, httpx2.HTTPError) as error:
+            raise ModelUnavailable(UNREACHABLE) from error
+        return stream.response
 
     def _unreachable_or_silent(self, error: APITimeoutError) -> ModelUnavailable:
         # Also what a connection that the endpoint closed at once is called here.
@@ -131,28 +163,32 @@ class OpenAIModels:
             return ModelUnavailable(UNREACHABLE)
         return self._silent()
 
+    def _unavailable(self, error: Exception) -> ModelUnavailable:
+        match error:
+            case NotACompletion():
+                return ModelUnavailable(str(error))
+            case httpx2.TimeoutException():
+                return self._silent()
+        return ModelUnavailable("The connection to the model broke in the middle of its answer.")
+
     def _silent(self) -> ModelUnavailable:
         return ModelUnavailable(f"The model did not answer: not a byte for {self._silence_timeout:g} s.")
 
-    def _without_key(self, body: object) -> object:
-        return json.loads(json.dumps(body).replace(self._key, "***")) if self._key else body
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
-async def _chunks(response: AsyncStream[object]) -> AsyncGenerator[dict[str, Any]]:
-    content_type = response.response.headers.get("content-type", "")
-    if content_type.startswith("text/html"):
-        raise ModelRefused("server_error", "The model endpoint answered with a web page. Check MODEL_BASE_URL.")
-    if content_type.startswith("application/json"):
-        # The endpoint ignored `stream` and answered in one go.
-        yield json.loads(await response.response.aread())
+async def _drain(body: AsyncIterator[bytes]) -> None:
+    try:
+        async with asyncio.timeout(DRAIN_TIMEOUT):
+            async for _ in body:
+                pass
+    except (TimeoutError, httpx2.HTTPError):
         return
-    async for chunk in response:
-        yield cast("dict[str, Any]", chunk)
-
-
-def _unknown_parameter(error: APIStatusError, body: dict[str, Any]) -> str | None:
-    """The optional parameter that the endpoint refused, if that is what it complains about."""
-    return next((name for name in _INSTEAD if name in body and refuses(error.status_code, error.body, name)), None)
 
 
 def _client(settings: Settings, silence_timeout: float) -> AsyncOpenAI:

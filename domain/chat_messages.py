@@ -1,9 +1,10 @@
 """From assistants, messages and tools to chat messages: the one place where the two shapes meet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypedDict
 
 from ports.language_model import ChatRequest
+from texts import whole
 
 Resource = dict[str, Any]  # an object as the Assistants API shows it
 ChatMessage = dict[str, Any]  # one entry of a chat completion's `messages`
@@ -29,13 +30,18 @@ class TurnRecord(TypedDict):
 
 
 def chat_request(
-    run: Resource, history: Sequence[ChatMessage], turns: Sequence[TurnRecord], *, completion_tokens_spent: int = 0
+    run: Resource,
+    history: Sequence[ChatMessage],
+    turns: Sequence[TurnRecord],
+    *,
+    given: Collection[str] = (),
+    completion_tokens_spent: int = 0,
 ) -> ChatRequest:
     """The chat completion for a run's next turn.
 
     `history` is what the context window holds of the thread (domain/context_window.py), `turns` are
-    the run's turns so far, both oldest first. A value that is the chat API's default is not sent:
-    reasoning models refuse even the default temperature, and some endpoints know few parameters.
+    the run's turns so far, both oldest first. A value that is the chat API's default is not sent unless it was
+    `given`: reasoning models refuse even the default temperature, but the default of some endpoints is another.
     """
     tools = chat_tools(run["tools"])
     limit = run["max_completion_tokens"]
@@ -46,8 +52,8 @@ def chat_request(
         tool_choice=_tool_choice(run["tool_choice"], is_first=not turns) if tools else None,
         parallel_tool_calls=False if tools and run["parallel_tool_calls"] is False else None,
         response_format=None if run["response_format"] in (None, "auto") else run["response_format"],
-        temperature=_unless_default(run["temperature"]),
-        top_p=_unless_default(run["top_p"]),
+        temperature=_unless_default(run["temperature"], "temperature" in given),
+        top_p=_unless_default(run["top_p"], "top_p" in given),
         reasoning_effort=run["reasoning_effort"],
         max_completion_tokens=None if limit is None else limit - completion_tokens_spent,
     )
@@ -70,7 +76,15 @@ def turn_messages(turns: Sequence[TurnRecord]) -> list[ChatMessage]:
 
 
 def chat_message(message: Resource) -> ChatMessage | None:
-    """A message of the thread; None if it holds nothing to read."""
+    """A message of the thread; None if it holds nothing to read, or nothing that can be read."""
+    try:
+        return _chat_message(message)
+    except (TypeError, LookupError, AttributeError):
+        # An older version stored what endpoints sent: no later run may fail of it.
+        return None
+
+
+def _chat_message(message: Resource) -> ChatMessage | None:
     texts = [text for part in message["content"] if (text := _text(part))]
     images = any(part["type"] in ("image_url", "image_file") for part in message["content"])
     if message["role"] == "user" and images:
@@ -129,12 +143,18 @@ def _content_parts(parts: Sequence[Resource]) -> list[dict[str, Any]]:
 def _text(part: Resource) -> str:
     match part["type"]:
         case "text":
-            return part["text"]["value"]
+            return _readable(part["text"]["value"])
         case "refusal":
-            return part["refusal"]
+            return _readable(part["refusal"])
         case "image_file":
             return _unseen(part["image_file"]["file_id"])
     return ""
+
+
+def _readable(text: Any) -> str:
+    if not isinstance(text, str):
+        raise TypeError("not a text")
+    return whole(text)
 
 
 def _unseen(file_id: str) -> str:
@@ -151,7 +171,7 @@ def _turn(turn: TurnRecord) -> list[ChatMessage]:
     if not turn["calls"]:
         return [{"role": "assistant", "content": turn["text"]}] if turn["text"] else []
     calls = [
-        {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": call["arguments"]}}
+        {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": _object(call)}}
         for call in turn["calls"]
     ]
     said: ChatMessage = {"role": "assistant", "content": turn["text"] or None, "tool_calls": calls}
@@ -160,6 +180,11 @@ def _turn(turn: TurnRecord) -> list[ChatMessage]:
         for call in turn["calls"]
     ]
     return [said, *outputs]
+
+
+def _object(call: CallRecord) -> str:
+    # Endpoints that read the history refuse no arguments, which an older version stored.
+    return call["arguments"].strip() or "{}"
 
 
 def _function(function: Resource) -> Resource:
@@ -174,5 +199,5 @@ def _tool_choice(choice: Any, *, is_first: bool) -> str | dict[str, Any] | None:
     return choice if is_first and choice != "auto" else None
 
 
-def _unless_default(value: float | None) -> float | None:
-    return None if value == 1 else value
+def _unless_default(value: float | None, is_given: bool) -> float | None:
+    return None if value == 1 and not is_given else value

@@ -28,6 +28,12 @@ STATE = (
     "usage",
 )
 
+# The API has no word of its own for it; it is no fault of a server that trying again would cure.
+FILTERED = {"code": "invalid_prompt", "message": "The model's answer was cut off by its content filter."}
+
+# The only two that official clients know; some can't read a run that has another one.
+_INCOMPLETE_REASONS = ("max_completion_tokens", "max_prompt_tokens")
+
 SETTINGS = ("model", "instructions", "tools", "temperature", "top_p", "reasoning_effort", "response_format")
 
 
@@ -35,7 +41,8 @@ SETTINGS = ("model", "instructions", "tools", "temperature", "top_p", "reasoning
 class Ending:
     """How a run ends other than by an answer.
 
-    `error` is `last_error` of a failed run, `reason` the incomplete_details.reason of an incomplete one.
+    `error` is `last_error` of the run, `reason` why an incomplete one is that: a value of incomplete_details.reason, or
+    "content_filter", which only messages have (E.6.7).
     """
 
     status: Terminal
@@ -45,6 +52,10 @@ class Ending:
 
 def failed(code: str, message: str) -> Ending:
     return Ending("failed", error={"code": code, "message": message})
+
+
+def incomplete(reason: str) -> Ending:
+    return Ending("incomplete", FILTERED if reason == "content_filter" else None, reason)
 
 
 def begin(
@@ -152,7 +163,10 @@ def ended(run: Resource, ending: Ending, now: int, usage: Resource) -> Resource:
     moment = {"failed": "failed_at", "cancelled": "cancelled_at", "incomplete": "completed_at"}.get(ending.status)
     return (
         _ended(run, ending.status, usage)
-        | {"last_error": ending.error, "incomplete_details": {"reason": ending.reason} if ending.reason else None}
+        | {
+            "last_error": ending.error,
+            "incomplete_details": {"reason": ending.reason} if ending.reason in _INCOMPLETE_REASONS else None,
+        }
         | ({moment: now} if moment else {})
     )
 

@@ -25,12 +25,21 @@ def total(usages: Iterable[Usage | None]) -> Usage:
     known = [usage for usage in usages if usage]
     return as_usage(
         ModelUsage(
-            prompt_tokens=sum(usage["prompt_tokens"] for usage in known),
-            completion_tokens=sum(usage["completion_tokens"] for usage in known),
-            cached_tokens=sum(usage["prompt_token_details"]["cached_tokens"] for usage in known),
-            reasoning_tokens=sum(usage["completion_tokens_details"]["reasoning_tokens"] for usage in known),
+            prompt_tokens=sum(_stored(usage, "prompt_tokens") for usage in known),
+            completion_tokens=sum(_stored(usage, "completion_tokens") for usage in known),
+            cached_tokens=sum(_stored(usage, "prompt_token_details", "cached_tokens") for usage in known),
+            reasoning_tokens=sum(_stored(usage, "completion_tokens_details", "reasoning_tokens") for usage in known),
         )
     )
+
+
+def _stored(usage: Usage, *path: str) -> int:
+    """A stored count. An older version stored what endpoints sent: what is no number counts nothing, so that every
+    run can end."""
+    value: Any = usage
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, int) and value >= 0 else 0
 
 
 def counted(request: ChatRequest, text: str, calls: Sequence[FunctionCall]) -> ModelUsage:

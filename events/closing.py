@@ -2,6 +2,8 @@
 
 It works out from the log what is still open, ends it, and seals the log in one commit that takes
 the log's next number: if somebody else took that number, it reads again.
+
+Every run can be ended, whatever its record holds: what can't be worked out or stored is left out.
 """
 
 import logging
@@ -15,12 +17,18 @@ from events.fold import LogState, fold
 from events.log import Event, batch_document, run_event, step_event
 from events.races import settle
 from events.run_record import changed_run, lifetime_of, run_of, usage_so_far
+from events.tail import next_number
 from events.thread_commit import ThreadCommit
 from ports.documents import Change, Create, Document, Documents, Replace
+from texts import whole
 
 logger = logging.getLogger("durable_assistants.runs")
 
 Resource = dict[str, Any]
+
+MAX_REASON = 2_000  # characters of a reason, where the whole ending couldn't be stored
+# What a record of a wrong shape, or one that can't be stored, raises. Neither a lost race nor a store that is away.
+_MISSHAPEN = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 
 
 async def close(
@@ -45,10 +53,17 @@ async def _close(
         return run
     if run["status"] == "cancelling":
         ending = Ending("cancelled")
-    log = await fold(documents, partition, run_id)
-    tool_step = await _open_tool_step(documents, partition, document)
-    changes, closed = closing_changes(document, thread, log, tool_step, ending, now=now)
-    await documents.commit(partition, *changes)
+    try:
+        log = await fold(documents, partition, run_id)
+        tool_step = await _open_tool_step(documents, partition, document)
+        changes, closed = closing_changes(document, thread, log, tool_step, ending, now=now)
+        await documents.commit(partition, *changes)
+    except _MISSHAPEN as error:
+        logger.error("run %s ends with less than it should: %s", run_id, error)
+        changes, closed = least_changes(
+            document, thread, await next_number(documents, partition, run_id), ending, now=now
+        )
+        await documents.commit(partition, *changes)
     logger.info("run %s %s", run_id, closed["status"])
     return closed
 
@@ -77,6 +92,19 @@ def closing_changes(
     events.append(run_event(closed))
     batch = batch_document(closed["id"], log.next, events, lifetime=lifetime_of(document))
     commit.add(Create(batch), changed_run(document, closed, now=now, open_step=None))
+    return commit.changes(active_run_id=None), closed
+
+
+def least_changes(
+    document: Document, thread: Document, number: int, ending: Ending, *, now: float
+) -> tuple[list[Change], Resource]:
+    """As `closing_changes`, of the run's end alone: no count, nothing that is open, words that can be stored."""
+    said = ending.error or {}
+    error = {"code": "server_error", "message": whole(str(said.get("message")))[:MAX_REASON]} if said else None
+    closed = runs.ended(run_of(document), replace(ending, error=error), int(now), total([]))
+    commit = ThreadCommit(thread)
+    batch = batch_document(closed["id"], number, [run_event(closed)], lifetime=lifetime_of(document))
+    commit.add(Create(batch), changed_run(document, closed, now=now, open_step=None, usages={}))
     return commit.changes(active_run_id=None), closed
 
 

@@ -17,7 +17,7 @@ from events.log import batch_document, ended_step_event, run_event
 from events.races import settle
 from events.run_record import changed_run, lifetime_of, run_of
 from events.tail import next_number
-from ports.documents import Create, Document, Documents, Replace
+from ports.documents import CommitTooLarge, Create, Document, Documents, Replace
 
 logger = logging.getLogger("durable_assistants.runs")
 
@@ -101,8 +101,10 @@ async def _requeue(
     )
     try:
         stored = await documents.commit(partition, *changes)
-    except ValueError as error:  # beside a run with large instructions there is less room
+    except CommitTooLarge as error:  # beside a run with large instructions there is less room
         raise InvalidRequest(f"The tool outputs are too large to be stored: {error}", param="tool_outputs") from None
+    except ValueError as error:
+        raise InvalidRequest(f"The tool outputs can't be stored: {error}", param="tool_outputs") from None
     return Requested(stored[0], number)
 
 

@@ -2,9 +2,11 @@
 
 Body members beside `resource`: `turn` (the turn the model is at), `usages` (of each turn that
 ended, by its number), `open_step` (id of the tool_calls step that waits for outputs), `lifetime`
-(seconds, as it was set when the run began).
+(seconds, as it was set when the run began), `given` (those of temperature and top_p that a client has set; runs
+begun by an older version have none).
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,12 +17,19 @@ from ports.documents import Document, Replace
 Resource = dict[str, Any]
 
 
-def new_run_document(run: Resource, sort: str, *, lifetime: float, now: float) -> Document:
+def new_run_document(run: Resource, sort: str, *, lifetime: float, now: float, given: Sequence[str] = ()) -> Document:
     return Document(
         id=run["id"],
         kind="run",
         sort=sort,
-        body={"resource": run, "turn": 0, "usages": {}, "open_step": None, "lifetime": lifetime},
+        body={
+            "resource": run,
+            "turn": 0,
+            "usages": {},
+            "open_step": None,
+            "lifetime": lifetime,
+            "given": list(given),
+        },
         unfinished_since=now,
     )
 
@@ -44,6 +53,10 @@ def run_of(document: Document) -> Resource:
 
 def lifetime_of(document: Document) -> float:
     return document.body["lifetime"]
+
+
+def given_of(document: Document) -> Sequence[str]:
+    return document.body.get("given", ())
 
 
 def with_usage(document: Document, turn: int, usage: Resource) -> dict[str, Resource]:

@@ -1,6 +1,6 @@
 """The one commit that begins a run: its lock on the thread, the run, and batch 0 of its log."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from events.log import Event, batch_document, run_event
@@ -15,6 +15,7 @@ def starting_changes(
     *,
     lifetime: float,
     now: float,
+    given: Sequence[str] = (),
     with_changes: Iterable[Change] = (),
     first: Iterable[Event] = (),
 ) -> list[Change]:
@@ -28,7 +29,7 @@ def starting_changes(
     # Both events carry the same run (F.7.3).
     events = [*first, run_event(run, "created"), run_event(run)]
     commit.add(
-        Create(new_run_document(run, commit.take_sort(), lifetime=lifetime, now=now)),
+        Create(new_run_document(run, commit.take_sort(), given=given, lifetime=lifetime, now=now)),
         Create(batch_document(run["id"], 0, events, lifetime=lifetime)),
     )
     return commit.changes(active_run_id=run["id"])

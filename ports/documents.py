@@ -12,6 +12,10 @@ MAX_CHANGES = 90  # a Cosmos DB transactional batch takes 100 operations; we kee
 MAX_COMMIT_BYTES = 1_800_000  # of the 2 MB that a Cosmos DB request may have
 
 
+class CommitTooLarge(ValueError):
+    """A commit beyond MAX_CHANGES or MAX_COMMIT_BYTES."""
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """One stored document.
@@ -73,9 +77,9 @@ class Documents(Protocol):
         """Apply all changes or none; return the created and replaced documents with their versions.
 
         Raises Conflict if an id to create exists, a version has moved on or a document to replace
-        or delete is missing; ValueError beyond MAX_CHANGES or MAX_COMMIT_BYTES. `writer` names this
-        one commit (made up if not given) and is stored with what it wrote: a commit repeated under
-        the same writer, because its first answer was lost, answers as the first did.
+        or delete is missing; CommitTooLarge; another ValueError for what is no JSON or no Unicode. `writer`
+        names this one commit (made up if not given) and is stored with what it wrote: a commit repeated
+        under the same writer, because its first answer was lost, answers as the first did.
         """
         ...
 

@@ -16,7 +16,7 @@ from routes.lookup import load, path_id
 from routes.moments import moments
 from routes.operation import Call, operation, reply
 from routes.paging import page
-from schemas.assistant import CreateAssistant, ModifyAssistant, modified_assistant, new_assistant
+from schemas.assistant import CreateAssistant, ModifyAssistant, given_sampling, modified_assistant, new_assistant
 
 bp = df.Blueprint()
 
@@ -29,7 +29,7 @@ async def create_assistant(call: Call) -> Response:
     assistant = new_assistant(new_id("assistant"), body, created_ms // 1000)
     check_assistant_size(assistant)
     sort = f"{created_ms:013}-{assistant['id']}"
-    document = Document(assistant["id"], "assistant", {"resource": assistant}, sort=sort)
+    document = Document(assistant["id"], "assistant", {"resource": assistant, "given": given_sampling(body)}, sort=sort)
     await call.documents.commit(assistants_partition(call), Create(document))
     return reply(assistant)
 
@@ -59,7 +59,8 @@ async def modify_assistant(call: Call) -> Response:
         stored = await load(call, partition, assistant_id, "assistant")
         assistant = modified_assistant(stored.body["resource"], body)
         check_assistant_size(assistant)
-        modified = replace(stored, body={"resource": assistant})
+        given = given_sampling(body, stored.body.get("given", ()))
+        modified = replace(stored, body={"resource": assistant, "given": given})
         await call.documents.commit(partition, Replace(modified, stored.version))
         return reply(assistant)
 

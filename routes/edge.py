@@ -119,4 +119,5 @@ def _writable(text: str) -> str:
 
 
 def json_response(content: dict[str, Any], status: int = 200) -> Response:
-    return Response(to_json(content), status, media_type="application/json")
+    # Nothing that is not finite is stored any more, but older records may hold it: never send NaN.
+    return Response(to_json(content, inf_nan_mode="null"), status, media_type="application/json")

@@ -23,7 +23,7 @@ from events.run_record import run_of
 from events.starting import starting_changes
 from events.stream import Cursor
 from ids import new_id
-from ports.documents import Change, Document
+from ports.documents import Change, CommitTooLarge, Document
 from routes.file_references import check_files
 from routes.includes import check_include
 from routes.locks import RUN_REFUSED, load_thread, load_unlocked_thread
@@ -44,7 +44,7 @@ async def create_run(call: Call) -> Response:
     body = await call.body(CreateRun)
     partition = thread_partition(call.principal.tenant, thread_id)
     await load_thread(call, partition, thread_id)
-    run = await _queued_run(call, thread_id, body)
+    run, given = await _queued_run(call, thread_id, body)
     await check_files(call, in_messages(body.additional_messages or [], "additional_messages"))
 
     async def start() -> Response:
@@ -53,7 +53,8 @@ async def create_run(call: Call) -> Response:
             thread, body.additional_messages or [], run["created_at"], param="additional_messages"
         )
         grown = replace(thread, body=thread.body | {"next_seq": next_seq})
-        return await _start(call, partition, grown, run, stream=bool(body.stream), with_changes=messages)
+        stream = bool(body.stream)
+        return await _start(call, partition, grown, run, given=given, stream=stream, with_changes=messages)
 
     return await settle(start)
 
@@ -63,15 +64,21 @@ async def create_thread_and_run(call: Call) -> Response:
     check_include(call)
     body = await call.body(CreateThreadAndRun)
     thread_id = new_id("thread")
-    run = await _queued_run(call, thread_id, body)
+    run, given = await _queued_run(call, thread_id, body)
     await check_files(call, [*in_resources(body.tool_resources), *in_thread(body.thread, "thread.")])
     thread, messages = await begin_thread(call, thread_id, body.thread)
     partition = thread_partition(call.principal.tenant, thread_id)
     created = ("thread.created", thread.body["resource"])
-    return await _start(call, partition, thread, run, stream=bool(body.stream), with_changes=messages, first=[created])
+    stream = bool(body.stream)
+    return await _start(
+        call, partition, thread, run, given=given, stream=stream, with_changes=messages, first=[created]
+    )
 
 
-async def _queued_run(call: Call, thread_id: str, body: CreateRun | CreateThreadAndRun) -> dict[str, Any]:
+async def _queued_run(
+    call: Call, thread_id: str, body: CreateRun | CreateThreadAndRun
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the run, and what of its sampling parameters a client gave, with the run or with the assistant."""
     assistant = await call.documents.get(f"{call.principal.tenant}/assistants", body.assistant_id)
     if assistant is None:
         raise NotFound(f"No assistant found with id '{body.assistant_id}'.")
@@ -85,7 +92,7 @@ async def _queued_run(call: Call, thread_id: str, body: CreateRun | CreateThread
     )
     check_tool_choice(run)
     check_run_size(run)
-    return run
+    return run, body.given_sampling(assistant.body.get("given", ()))
 
 
 async def _start(
@@ -94,15 +101,23 @@ async def _start(
     thread: Document,
     run: dict[str, Any],
     *,
+    given: list[str],
     stream: bool,
     with_changes: Iterable[Change],
     first: Iterable[Event] = (),
 ) -> Response:
-    lifetime = call.settings.run_lifetime_seconds
-    changes = starting_changes(thread, run, lifetime=lifetime, now=time.time(), with_changes=with_changes, first=first)
+    changes = starting_changes(
+        thread,
+        run,
+        given=given,
+        lifetime=call.settings.run_lifetime_seconds,
+        now=time.time(),
+        with_changes=with_changes,
+        first=first,
+    )
     try:
         await call.documents.commit(partition, *changes)
-    except ValueError as error:
+    except CommitTooLarge as error:
         raise InvalidRequest(f"The request is too large to be stored at once: {error}") from None
     # After the commit the answer is 200 whatever the hub says: the sweeper wakes what sleeps too long.
     tenant = call.principal.tenant

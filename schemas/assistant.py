@@ -1,6 +1,6 @@
 """Assistants: what requests may hold, and what is stored of it (B.1, C.1)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -22,6 +22,7 @@ Resource = dict[str, Any]
 ModelName = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Instructions = Annotated[str, StringConstraints(max_length=256_000)]
 Temperature = Annotated[float, Field(ge=0.0, le=2.0)]
+SAMPLING = ("temperature", "top_p")
 TopP = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -45,6 +46,15 @@ class CreateAssistant(_AssistantMembers):
 class ModifyAssistant(_AssistantMembers):
     model: ModelName = ""  # has no default to clear to, so null is refused
     tool_resources: ToolResources | None = None
+
+
+def given_sampling(body: _AssistantMembers, before: Collection[str] = ()) -> list[str]:
+    """Return those of temperature and top_p that a client has set, now or `before`; null takes it back (0.5).
+
+    Kept beside the resource, which shows 1 in either case: a value that was set is sent to the model, since
+    not every endpoint's default is 1.
+    """
+    return [name for name in SAMPLING if (getattr(body, name) is not None if body.given(name) else name in before)]
 
 
 def new_assistant(assistant_id: str, body: CreateAssistant, now: int) -> Resource:

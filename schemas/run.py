@@ -1,10 +1,11 @@
 """Runs: what requests may hold (B.4)."""
 
+from collections.abc import Collection
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, FailFast, Field, Tag, model_validator
 
-from schemas.assistant import Instructions, ModelName, Temperature, TopP
+from schemas.assistant import SAMPLING, Instructions, ModelName, Temperature, TopP
 from schemas.metadata import Metadata
 from schemas.response_format import ResponseFormat, stored_format
 from schemas.shape import TAG, AssistantId, ReasoningEffort, Shape, by_type, refused, wrong_type
@@ -100,6 +101,10 @@ class _RunMembers(Shape):
         if self.response_format is not None:
             given["response_format"] = stored_format(self.response_format)
         return given
+
+    def given_sampling(self, of_assistant: Collection[str]) -> list[str]:
+        """Return those of temperature and top_p that are set here, or by the assistant and not here."""
+        return [name for name in SAMPLING if getattr(self, name) is not None or name in of_assistant]
 
 
 class CreateRun(_RunMembers):

@@ -74,14 +74,24 @@ class Connection:
         await self._writer.drain()
 
     async def send_event(self, chunk: Any) -> None:
-        data = chunk if isinstance(chunk, str) else json.dumps(chunk, ensure_ascii=False)
-        frame = f"data: {data}\n\n".encode()
-        self._writer.write(f"{len(frame):x}\r\n".encode() + frame + b"\r\n")
+        await self.send_piece(f"data: {chunk if isinstance(chunk, str) else _json(chunk)}\n\n".encode())
+
+    async def send_piece(self, piece: bytes) -> None:
+        self._writer.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
         await self._writer.drain()
 
     async def end_events(self) -> None:
         self._writer.write(b"0\r\n\r\n")
         await self._writer.drain()
+
+
+def _json(chunk: Any) -> str:
+    text = json.dumps(chunk, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair can only be sent escaped
+        return json.dumps(chunk)
+    return text
 
 
 def _head(status: int, headers: Mapping[str, str]) -> bytes:

@@ -47,6 +47,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Any = None  # of an error answer
     raw: list[Any] | None = None  # chunks as they are, instead of text and calls
+    wire: list[bytes] | None = None  # pieces of the body as they are, instead of events
     hold_after: int | None = None  # stop after so many chunks until `release()`
     cut_after: int | None = None  # close the connection after so many chunks
     arrived: threading.Event = field(default_factory=threading.Event)
@@ -113,6 +114,10 @@ class Script:
     def will_send(self, *chunks: Any, **options: Any) -> Answer:
         """Send these chunks as they are: dicts as JSON, strings verbatim as the data of an event."""
         return self.will(Answer(raw=list(chunks), **options))
+
+    def will_write(self, *pieces: bytes, content_type: str = "text/event-stream", **options: Any) -> Answer:
+        """Send these pieces of a body as they are, each by itself."""
+        return self.will(Answer(wire=list(pieces), headers={"content-type": content_type}, **options))
 
     def forget(self) -> None:
         """Drop the answers that nobody has asked for."""
@@ -256,6 +261,11 @@ class ScriptedModel:
 
     async def _stream(self, answer: Answer, chunks: list[Any], connection: Connection) -> bool:
         await connection.begin_events(answer.headers)
+        if answer.wire is not None:
+            for piece in answer.wire:
+                await connection.send_piece(piece)
+            await connection.end_events()
+            return True
         for number, chunk in enumerate(chunks):
             if answer.hold_after == number:
                 await answer.held()

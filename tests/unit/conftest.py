@@ -1,6 +1,6 @@
 """The HTTP edge without a host: real requests into the real handlers, on a SQLite file."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,10 @@ from starlette.types import Receive, Scope, Send
 
 import routes  # noqa: F401  (fills the table of operations)
 import wiring
+from adapters.openai_models import OpenAIModels
 from routes.addressing import answer
+from settings import Settings
+from tests.scripted_model import Script, ScriptedModel
 
 KEY = "key-for-tests"
 # Nobody listens there: what is committed stays, and the hub is silent.
@@ -60,3 +63,21 @@ async def assistant(client: httpx.AsyncClient) -> dict[str, Any]:
 async def file_id(client: httpx.AsyncClient) -> str:
     files = {"file": ("notes.txt", b"Hello")}
     return (await client.post("/files", files=files, data={"purpose": "assistants"})).json()["id"]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ScriptedModel]:
+    with ScriptedModel() as server:
+        yield server
+
+
+@pytest.fixture
+def script(server: ScriptedModel) -> Script:
+    return server.for_test()
+
+
+@pytest.fixture
+async def models(server: ScriptedModel) -> AsyncIterator[OpenAIModels]:
+    models = OpenAIModels(Settings(model_base_url=server.base_url, model_api_key="the-key"), silence_timeout=0.5)
+    yield models
+    await models.close()

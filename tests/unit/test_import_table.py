@@ -7,13 +7,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-EVERYONE_MAY = {"errors", "ids"}
+EVERYONE_MAY = {"errors", "ids", "texts"}
 MAY_IMPORT = {
     "function_app": {"routes", "orchestrators", "activities", "timers", "wiring"},
     "wiring": {"settings", "ports", "adapters"},
     "settings": set(),
     "errors": set(),
     "ids": set(),
+    "texts": set(),
     "schemas": set(),
     "ports": {"schemas"},
     "domain": {"schemas", "ports"},

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -18,52 +17,12 @@ from ports.language_model import (
     ModelThrottled,
     ModelUnavailable,
     ModelUsage,
-    Piece,
     RefusalPiece,
     TextPiece,
 )
 from settings import Settings
 from tests.scripted_model import Script, ScriptedModel
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ScriptedModel]:
-    with ScriptedModel() as server:
-        yield server
-
-
-@pytest.fixture
-def script(server: ScriptedModel) -> Script:
-    return server.for_test()
-
-
-@pytest.fixture
-async def models(server: ScriptedModel) -> AsyncIterator[OpenAIModels]:
-    models = OpenAIModels(Settings(model_base_url=server.base_url, model_api_key="the-key"), silence_timeout=0.5)
-    yield models
-    await models.close()
-
-
-def asking(script: Script, **members: Any) -> ChatRequest:
-    return ChatRequest(model=script.name, messages=[{"role": "user", "content": "Hi"}], **members)
-
-
-async def pieces_of(models: OpenAIModels, request: ChatRequest) -> list[Piece]:
-    return [piece async for piece in models.stream(request)]
-
-
-async def ending_of(models: OpenAIModels, request: ChatRequest) -> Ending:
-    last = (await pieces_of(models, request))[-1]
-    assert isinstance(last, Ending)
-    return last
-
-
-def delta(finish: str | None = None, **members: Any) -> dict[str, Any]:
-    return {"choices": [{"index": 0, "delta": members, "finish_reason": finish}]}
-
-
-def call_delta(**members: Any) -> dict[str, Any]:
-    return delta(tool_calls=[members])
+from tests.unit.endpoint import asking, call_delta, delta, ending_of, pieces_of, refusal
 
 
 async def test_text_arrives_piece_by_piece_and_ends_with_usage(models: OpenAIModels, script: Script) -> None:
@@ -144,11 +103,10 @@ async def test_parallel_calls_are_collected_by_index(models: OpenAIModels, scrip
 async def test_calls_survive_what_endpoints_do_to_them(
     models: OpenAIModels, script: Script, deltas: list[dict[str, Any]]
 ) -> None:
-    empty_object = deltas[0]["choices"][0]["delta"]["tool_calls"][0]["function"]["arguments"] == {}
     script.will_send(*deltas, delta("stop"), "[DONE]")
     ending = await ending_of(models, asking(script))
     assert ending.finish == "tool_calls"
-    assert ending.calls == [FunctionCall(0, "c1", "f", "" if empty_object else "{}"), FunctionCall(1, "c2", "g", "[]")]
+    assert ending.calls == [FunctionCall(0, "c1", "f", "{}"), FunctionCall(1, "c2", "g", "[]")]
 
 
 async def test_missing_and_doubled_call_ids_are_derived_and_stay_the_same(models: OpenAIModels, script: Script) -> None:
@@ -189,8 +147,30 @@ async def test_a_stream_without_done_is_whole_if_it_gave_a_finish_reason(models:
 
 
 @pytest.mark.parametrize("end", [[], ["[DONE]"]])
-async def test_a_stream_that_just_stops_is_not_an_answer(models: OpenAIModels, script: Script, end: list[str]) -> None:
-    script.will_send(delta(content="half an ans"), *end)
+async def test_a_stream_that_ends_as_it_should_needs_no_finish_reason(
+    models: OpenAIModels, script: Script, end: list[str]
+) -> None:
+    script.will_send(delta(content="an answer"), *end)
+    assert await pieces_of(models, asking(script)) == [TextPiece("an answer"), Ending("stop")]
+    script.will_send(call_delta(index=0, id="c1", function={"name": "f", "arguments": '{"x": 1}'}), *end)
+    assert (await ending_of(models, asking(script))).calls == [FunctionCall(0, "c1", "f", '{"x": 1}')]
+
+
+@pytest.mark.parametrize("end", [[], ["[DONE]"]])
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [],
+        [delta(content="  ")],
+        [delta(reasoning_content="Let me think.")],
+        [call_delta(index=0, id="c1", function={"name": "f", "arguments": '{"x": '})],
+        [delta(content="I look it up."), call_delta(index=0, id="c1", function={"name": "f", "arguments": '{"x": '})],
+    ],
+)
+async def test_nothing_or_half_a_call_is_not_an_answer(
+    models: OpenAIModels, script: Script, chunks: list[Any], end: list[str]
+) -> None:
+    script.will_send(*chunks, *end)
     with pytest.raises(ModelUnavailable):
         await pieces_of(models, asking(script))
 
@@ -268,12 +248,6 @@ async def test_no_quota_is_not_worth_waiting_for(models: OpenAIModels, script: S
     with pytest.raises(ModelThrottled) as caught:
         await pieces_of(models, asking(script))
     assert caught.value.quota
-
-
-async def refusal(models: OpenAIModels, request: ChatRequest) -> ModelRefused:
-    with pytest.raises(ModelRefused) as caught:
-        await pieces_of(models, request)
-    return caught.value
 
 
 async def test_an_unknown_model_is_named(models: OpenAIModels) -> None:
