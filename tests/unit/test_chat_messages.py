@@ -127,3 +127,22 @@ def test_an_assistants_refusal_is_what_it_said() -> None:
 
 def test_an_empty_message_is_left_out() -> None:
     assert chat_message(a_message(1, role="assistant")) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"type": "text", "text": {"value": ["a", "list"], "annotations": []}}],
+        [{"type": "text", "text": None}],
+        [{"type": "text"}],
+        ["text"],
+        None,
+        7,
+    ],
+)
+def test_a_stored_message_that_cannot_be_read_is_passed_over(content: Any) -> None:
+    assert chat_message({"role": "assistant", "content": content}) is None
+
+
+def test_a_stored_message_with_half_a_character_is_read() -> None:
+    assert chat_message(a_message(1, "a\ud83db")) == {"role": "user", "content": "a�b"}
