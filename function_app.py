@@ -8,8 +8,11 @@ import orchestrators
 import routes
 import timers
 import wiring
+from hosting.mend import mend_worker
 
 wiring.settings()  # an app with broken settings does not start
+
+mend_worker()
 
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)  # routes/edge.py authenticates
 

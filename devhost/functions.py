@@ -45,17 +45,17 @@ class Function:
     clients: list[str]
 
 
-class _BindingInfo(types.SimpleNamespace):
+class BindingInfo(types.SimpleNamespace):
     out, inout, undefined = 1, 2, 0
 
 
-setattr(_BindingInfo, "in", 0)
+setattr(BindingInfo, "in", 0)
 
 
-class _Messages:
+class Messages:
     """Stands in for the protobuf module that the Functions host hands to the worker library."""
 
-    BindingInfo = _BindingInfo
+    BindingInfo = BindingInfo
 
     def __getattr__(self, name: str) -> type:
         return type(name, (types.SimpleNamespace,), {})
@@ -122,7 +122,7 @@ class App:
 
 def _index(folder: Path) -> list[Function]:
     sys.path.insert(0, str(folder))
-    handle_event.protos = _Messages()
+    handle_event.protos = Messages()
     load_binding_registry()
     try:
         importlib.import_module("function_app")

@@ -9,7 +9,8 @@ ROOT = Path(__file__).parents[2]
 
 EVERYONE_MAY = {"errors", "ids", "texts"}
 MAY_IMPORT = {
-    "function_app": {"routes", "orchestrators", "activities", "timers", "wiring"},
+    "function_app": {"routes", "orchestrators", "activities", "timers", "wiring", "hosting"},
+    "hosting": set(),
     "wiring": {"settings", "ports", "adapters"},
     "settings": set(),
     "errors": set(),

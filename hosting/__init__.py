@@ -1,0 +1,1 @@
+"""What the Functions host and its Python worker do otherwise than this app needs, and what is done about it."""

@@ -1,0 +1,176 @@
+"""The app in Azure's own worker library: no request leaves anything waiting or anything behind."""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests.worker_bed.generated import generated
+from tests.worker_bed.process import WorkerBed
+from tests.worker_bed.proxy import ORDERS, Order, Proxy, Reply
+
+MEGABYTE = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerBed]:
+    with WorkerBed(tmp_path_factory.mktemp("bed"), {"WORKER_BED_PATIENCE": "1"}) as bed:
+        yield bed
+
+
+@pytest.fixture
+async def proxy(bed: WorkerBed) -> AsyncIterator[Proxy]:
+    proxy = Proxy(bed)
+    yield proxy
+    await proxy.close()
+
+
+async def assert_nothing_is_left(bed: WorkerBed, *, within: float = 0.0) -> None:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + within + 1.0
+    while (state := bed.state())["open"] or state["running"]:
+        assert loop.time() < deadline, state
+        await asyncio.sleep(0.02)
+
+
+def error_of(reply: Reply) -> dict[str, object]:
+    return json.loads(reply.body)["error"]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+async def test_a_request_is_answered_whichever_half_comes_first(bed: WorkerBed, proxy: Proxy, order: Order) -> None:
+    reply = await proxy.send("POST", "/openai/threads", b'{"metadata": {"a": "b"}}', order=order)
+    assert (reply.status, json.loads(reply.body)["metadata"]) == (200, {"a": "b"})
+    assert reply.invocation == {"failed": None}
+    thread_id = json.loads(reply.body)["id"]
+    reply = await proxy.send("GET", f"/openai/threads/{thread_id}", order=order)
+    assert json.loads(reply.body)["id"] == thread_id
+    assert "server" not in reply.headers
+    await assert_nothing_is_left(bed)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/openai/threads/%0A",
+        "/openai/%0Athreads",
+        "/openai/%0D%0A",
+        "/openai/docs",
+        "/openai/redoc",
+        "/openai/openapi.json",
+        "/openai/threads/",
+        "/openai/x/%2F..%2F/y",
+        "/openai/%FF%zz",
+    ],
+)
+async def test_no_path_is_answered_by_anybody_but_the_function(bed: WorkerBed, proxy: Proxy, target: str) -> None:
+    for method in ("GET", "POST", "DELETE"):
+        reply = await proxy.send(method, target)
+        assert reply.invocation == {"failed": None}
+        assert reply.status in (200, 400, 404, 405)
+        json.loads(reply.body)
+    await assert_nothing_is_left(bed)
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json", "/", "/docs/", "/a%0Ab"])
+async def test_the_web_server_has_no_route_of_its_own(bed: WorkerBed, path: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", bed.worker_port)
+    writer.write(f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 500 ")  # it is no request of the host's: it names no invocation
+    assert b'"server_error"' in answer
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        {"connection": "Upgrade", "upgrade": "websocket", "sec-websocket-key": "eA==", "sec-websocket-version": "13"},
+        {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAMAAABkAAQAoAAAAAIAAAAA"},
+    ],
+)
+async def test_an_offer_to_upgrade_is_ignored(bed: WorkerBed, proxy: Proxy, offer: dict[str, str]) -> None:
+    reply = await proxy.send("POST", "/openai/threads", b'{"metadata": {"a": "b"}}', offer)
+    assert (reply.status, json.loads(reply.body)["metadata"]) == (200, {"a": "b"})
+    await assert_nothing_is_left(bed)
+
+
+async def test_an_invocation_whose_request_never_comes_ends_as_failed(bed: WorkerBed, proxy: Proxy) -> None:
+    reply = await proxy.send("GET", "/openai/threads", order="invocation only")
+    assert reply.invocation
+    assert "did not come" in reply.invocation["failed"]
+    await assert_nothing_is_left(bed, within=1.0)
+
+
+async def test_a_request_that_no_invocation_asks_for_is_answered_500(bed: WorkerBed, proxy: Proxy) -> None:
+    reply = await proxy.send("GET", "/openai/threads", order="request only")
+    assert (reply.status, error_of(reply)["type"]) == (500, "server_error")
+    await assert_nothing_is_left(bed)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+async def test_an_invocation_that_fails_before_it_has_its_request_answers_it(
+    bed: WorkerBed, proxy: Proxy, order: Order
+) -> None:
+    reply = await proxy.send("GET", "/openai/assistants", order=order, breaks_invocation=True)
+    assert (reply.status, error_of(reply)["type"]) == (500, "server_error")
+    assert reply.invocation
+    assert reply.invocation["failed"]
+    await assert_nothing_is_left(bed)
+
+
+async def test_an_invocation_that_fails_and_whose_request_never_comes_leaves_nothing(
+    bed: WorkerBed, proxy: Proxy
+) -> None:
+    reply = await proxy.send("GET", "/openai/assistants", order="invocation only", breaks_invocation=True)
+    assert reply.invocation
+    assert reply.invocation["failed"]
+    await assert_nothing_is_left(bed, within=1.0)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+async def test_a_client_that_leaves_leaves_nothing(bed: WorkerBed, proxy: Proxy, order: Order) -> None:
+    await proxy.send("POST", "/openai/threads", b"{}", order=order, leave_after=0.0)
+    await assert_nothing_is_left(bed, within=2.0)
+
+
+async def test_a_pair_that_has_met_is_not_bounded(bed: WorkerBed, proxy: Proxy) -> None:
+    """A stream lasts as long as its run: longer than either half would be waited for."""
+    assistant = json.loads((await proxy.send("POST", "/openai/assistants", b'{"model": "m"}')).body)["id"]
+    body = json.dumps({"assistant_id": assistant, "stream": True}).encode()
+    reply = await proxy.send("POST", "/openai/threads/runs", body, leave_after=2.5)
+    assert reply.invocation == {"failed": None}
+    await assert_nothing_is_left(bed, within=2.0)
+    failures = [entry for entry in bed.state()["logged"] if entry[1] in ("ERROR", "CRITICAL")]
+    assert not [entry for entry in failures if "failed in the worker" in entry[2] and "Disconnect" in entry[2]]
+
+
+async def test_a_request_writes_nothing_into_the_log(bed: WorkerBed, proxy: Proxy) -> None:
+    """The host adds two entries of its own for each function that it calls."""
+    bed.tidy()
+    await proxy.send("GET", "/openai/assistants")
+    await proxy.send("GET", "/openai/nothing/here")
+    assert bed.state()["logged"] == []
+
+
+async def test_thousands_of_requests_leave_nothing_behind(bed: WorkerBed, proxy: Proxy) -> None:
+    """20,000 in `dev.py soak`; here a tenth of it."""
+    chance = random.Random(8)
+    await send_all(proxy, chance, 500)
+    bed.tidy()
+    before = bed.state()["memory"]
+    await send_all(proxy, chance, 1_500)
+    await assert_nothing_is_left(bed, within=2.0)
+    bed.tidy()
+    assert bed.state()["memory"] - before < 5 * MEGABYTE
+
+
+async def send_all(proxy: Proxy, chance: random.Random, count: int) -> None:
+    requests = [generated(chance) for _ in range(count)]
+    for start in range(0, count, 16):
+        some = requests[start : start + 16]
+        replies = await asyncio.gather(*(proxy.send_generated(request) for request in some))
+        for request, reply in zip(some, replies, strict=True):
+            assert request.is_answered_well(reply), (request, reply)
