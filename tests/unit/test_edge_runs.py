@@ -47,6 +47,29 @@ async def test_cancelling_an_overdue_run_is_refused_as_of_an_expired_one(client:
     assert refused.json()["error"]["message"] == "Cannot cancel run with status 'expired'."
 
 
+async def test_a_run_may_bring_its_own_resources(
+    client: httpx.AsyncClient, thread: dict[str, Any], assistant: dict[str, Any], file_id: str
+):
+    """azure-ai-agents sends them with every run that has a toolset."""
+    path = f"/threads/{thread['id']}/runs"
+    resources = {"code_interpreter": {"file_ids": [file_id]}}
+    run = (await client.post(path, json={"assistant_id": assistant["id"], "tool_resources": resources})).json()
+    assert run["tool_resources"] == resources
+    for nothing in ({}, None):
+        body = {"assistant_id": assistant["id"], "tool_resources": nothing}
+        assert (await client.post("/threads/runs", json=body)).json()["tool_resources"] == {}
+
+
+async def test_the_files_of_a_run_must_be_there(
+    client: httpx.AsyncClient, thread: dict[str, Any], assistant: dict[str, Any]
+):
+    resources = {"code_interpreter": {"file_ids": ["file-unknown"]}}
+    for path in (f"/threads/{thread['id']}/runs", "/threads/runs"):
+        refused = await client.post(path, json={"assistant_id": assistant["id"], "tool_resources": resources})
+        assert refused.status_code == 404
+        assert refused.json()["error"]["param"] == "tool_resources.code_interpreter.file_ids[0]"
+
+
 @pytest.mark.parametrize("path", ["messages", "runs", "runs/run_unknown/steps"])
 async def test_a_bad_query_is_named_before_a_missing_thread(client: httpx.AsyncClient, path: str):
     refused = await client.get(f"/threads/thread_unknown/{path}?limit=0")
