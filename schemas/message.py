@@ -31,7 +31,9 @@ def _is_web_url(url: str) -> bool:
         return False
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in parts.netloc
+        return (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in parts.netloc
+        )
     except ValueError:  # a port that is none, brackets around no IPv6 address
         return False
 
