@@ -164,7 +164,7 @@ def _named_events(schema: Schema) -> Iterator[tuple[str, Schema]]:
 
 @cache
 def _description() -> Schema:
-    description = json.loads(_FILE.read_text())
+    description = json.loads(_FILE.read_text(encoding="utf-8"))
     schemas = description["components"]["schemas"]
     for difference in DIFFERENCES:
         name, member = difference.member.split(".")

@@ -42,14 +42,14 @@ class WireTap:
         if operation is None or not body:
             return
         if media_type == "text/event-stream":
-            for frame in body.decode().split("\n\n")[:-1]:
-                self._hear_frame(path, frame)
+            for frame in body.split(b"\n\n")[:-1]:
+                self._hear_frame(path, frame.decode())
         elif media_type == "application/json":
             self._once((operation, status >= 400, body), lambda: self._check(operation, status, body))
 
     def _check(self, operation: tuple[str, str], status: int, body: bytes) -> None:
         try:
-            content = json.loads(body)
+            content = _parsed(body)
         except ValueError:
             return  # cut off
         self._note(" ".join(operation), faults_of_answer(operation, status, content))
@@ -58,7 +58,7 @@ class WireTap:
         lines = (line.partition(": ") for line in frame.split("\n") if not line.startswith(":"))
         fields = {name: value for name, _, value in lines}
         name, data = fields.get("event", ""), fields.get("data", "")
-        content = data if name == "done" else json.loads(data)
+        content = data if name == "done" else _parsed(data)
         self._once((name, data), lambda: self._note(f"{name} of {path}", faults_of_event(name, content)))
 
     def _once(self, what: Any, check: Callable[[], None]) -> None:
@@ -94,6 +94,11 @@ class WireTap:
 
         response.stream = heard(response.stream, done)
         return response
+
+
+def _parsed(text: str | bytes) -> Any:
+    """Python would read NaN and Infinity, which nobody else does: they are made something that no number may be."""
+    return json.loads(text, parse_constant=lambda word: f"not JSON: {word}")
 
 
 def _heard_stream(package: Any) -> type[Any]:

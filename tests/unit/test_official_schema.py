@@ -89,6 +89,14 @@ async def test_every_answer_to_a_test_is_heard(client: httpx.AsyncClient, thread
     assert TAP.heard == before + 2
 
 
+def test_numbers_that_are_no_json_are_found():
+    tap, run = WireTap(), json.dumps(a_whole_run(usage={"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 0}))
+    nan = run.replace('"total_tokens": 0', '"total_tokens": NaN').encode()
+    tap.hear("GET", "/threads/thread_1/runs/run_1", 200, "application/json", nan)
+    [fault] = tap.take_faults()
+    assert "not JSON: NaN" in fault
+
+
 def test_a_stream_is_heard_frame_by_frame():
     tap, frame = WireTap(), "event: thread.run.queued\ndata: {}\nid: 0.1\n\n"
     good = frame.format(json.dumps(a_whole_run()))
