@@ -27,7 +27,7 @@ class Settings:
     assistants_api_key: str = field(default="", repr=False)
     data_dir: Path = Path(".data")
     run_lifetime_seconds: float = 600.0  # E.2.1; users wanted longer ones (E.2.4)
-    stream_keep_alive_seconds: float = 15.0
+    stream_keep_alive_seconds: float = 15.0  # 0: a silent stream says nothing
     # Only these name the model, never the SDK's own variables: clients of this service set those,
     # and reading them would make the service call itself.
     model_base_url: str = ""
@@ -61,7 +61,9 @@ class Settings:
             assistants_api_key=text("ASSISTANTS_API_KEY"),
             data_dir=Path(text("DATA_DIR") or ".data").expanduser(),
             run_lifetime_seconds=_number(environment, "RUN_LIFETIME_SECONDS", 600.0, at_least=1.0, at_most=LONGEST_RUN),
-            stream_keep_alive_seconds=_number(environment, "STREAM_KEEP_ALIVE_SECONDS", 15.0, at_least=0.01),
+            stream_keep_alive_seconds=_number(
+                environment, "STREAM_KEEP_ALIVE_SECONDS", 15.0, at_least=0.01, or_zero=True
+            ),
             model_base_url=_url(text("MODEL_BASE_URL"), "MODEL_BASE_URL"),
             model_api_key=text("MODEL_API_KEY"),
             model_azure_endpoint=_url(text("MODEL_AZURE_ENDPOINT"), "MODEL_AZURE_ENDPOINT"),
@@ -95,7 +97,13 @@ def _is_local(url: str) -> bool:
 
 
 def _number(
-    environment: Mapping[str, str], name: str, default: float, *, at_least: float, at_most: float | None = None
+    environment: Mapping[str, str],
+    name: str,
+    default: float,
+    *,
+    at_least: float,
+    at_most: float | None = None,
+    or_zero: bool = False,
 ) -> float:
     raw = environment.get(name, "").strip()
     if not raw:
@@ -104,8 +112,10 @@ def _number(
         value = float(raw)
     except ValueError:
         raise SettingsError(f"{name} must be a number, not '{raw[:40]}'.") from None
+    if or_zero and value == 0:
+        return 0.0
     if not at_least <= value < float("inf"):
-        raise SettingsError(f"{name} must be at least {at_least:g}.")
+        raise SettingsError(f"{name} must be at least {at_least:g}{', or 0' if or_zero else ''}.")
     if at_most is not None and value > at_most:
         raise SettingsError(f"{name} must be at most {at_most:.0f}.")
     return value

@@ -7,6 +7,7 @@ Resource = dict[str, Any]
 
 # An incomplete run's step still completed (E.1).
 STEP_STATUS = {"cancelled": "cancelled", "failed": "failed", "expired": "expired", "incomplete": "completed"}
+ERROR_CODES = ("server_error", "rate_limit_exceeded")  # a run has one more, which strict clients refuse in a step
 _MOMENT = {"cancelled": "cancelled_at", "failed": "failed_at", "completed": "completed_at", "expired": "expired_at"}
 
 
@@ -47,6 +48,8 @@ def function_call(call: Mapping[str, str], output: str | None = None) -> Resourc
 
 
 def ended(step: Resource, status: str, now: int, *, usage: Resource | None, error: Resource | None = None) -> Resource:
+    if error and error["code"] not in ERROR_CODES:
+        error = error | {"code": "server_error"}
     return step | {"status": status, "expires_at": None, _MOMENT[status]: now, "usage": usage, "last_error": error}
 
 

@@ -1,17 +1,18 @@
 """What a client's request does to a run that exists: cancel, submit outputs, change metadata.
 
 Each is one commit that takes the log's next number; a lost race is decided again from what is
-stored then.
+stored then. A cancel that finds nothing under way also ends the run.
 """
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from domain import run_steps, runs
 from domain.tool_outputs import outputs_by_call
-from errors import Conflict, InvalidRequest, NotFound
+from errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
 from events.closing import close
 from events.log import batch_document, ended_step_event, run_event
 from events.races import settle
@@ -23,6 +24,10 @@ logger = logging.getLogger("durable_assistants.runs")
 
 Resource = dict[str, Any]
 
+# Whoever takes up a turn makes the run in_progress, with the number that a cancel would take: in these states
+# nobody is at work on it.
+_NOTHING_UNDER_WAY = ("queued", "requires_action")
+
 
 @dataclass(frozen=True, slots=True)
 class Requested:
@@ -33,7 +38,11 @@ class Requested:
 
 
 async def cancel(documents: Documents, partition: str, run_id: str, *, now: float) -> Requested:
-    """Ask the run to stop. InvalidRequest if it is over (E.5.2); a second request changes nothing (E.5.3)."""
+    """Ask the run to stop. InvalidRequest if it is over (E.5.2); a second request changes nothing (E.5.3).
+
+    A run with nothing under way is over, and its thread free, when this returns; returned is the run as it
+    was `cancelling` (E.5.1), so that clients see what they know.
+    """
     return await settle(lambda: _cancel(documents, partition, run_id, now=now))
 
 
@@ -44,11 +53,16 @@ async def _cancel(documents: Documents, partition: str, run_id: str, *, now: flo
         return Requested(document)
     if runs.is_terminal(run):
         raise InvalidRequest(f"Cannot cancel run with status '{run['status']}'.")
+    idle = run["status"] in _NOTHING_UNDER_WAY
     run = runs.cancelling(run)
     number = await next_number(documents, partition, run_id)
     batch = batch_document(run_id, number, [run_event(run)], lifetime=lifetime_of(document))
     _, stored = await documents.commit(partition, Create(batch), changed_run(document, run, now=now))
     logger.info("run %s cancelling", run_id)
+    if idle:
+        # The cancel is stored: if the store goes away just now, the run's orchestration ends it.
+        with suppress(StoreUnavailable):
+            await close(documents, partition, run["thread_id"], run_id, runs.Ending("cancelled"), now=now)
     return Requested(stored, number)
 
 

@@ -1,6 +1,7 @@
 """Server-sent events: a cursor over a run's log, from any process, as often as wanted.
 
-Framing as in F.1. Each frame carries `id: {batch}.{index}`, by which a stream is resumed.
+Framing as in F.1. Each frame carries `id: {batch}.{index}`, by which a stream is resumed. It comes last:
+Azure's two Java clients take the first line for the event and the second for the data.
 """
 
 import asyncio
@@ -51,6 +52,7 @@ class Cursor:
 class RunStream:
     """One reader of a run's log.
 
+    `keep_alive`: seconds of silence after which a comment says that the stream lives; `math.inf` for none.
     `ends_at_first_wait`: the stream of a request ends at the first requires_action (F.1.8); a replay
     goes on if the log does.
     """
@@ -164,5 +166,5 @@ class RunStream:
 
 
 def _frame(name: str, data: dict[str, Any], cursor: Cursor | None = None) -> bytes:
-    head = f"id: {cursor}\nevent: {name}\ndata: " if cursor else f"event: {name}\ndata: "
-    return head.encode() + to_json(data) + b"\n\n"
+    end = f"\nid: {cursor}\n\n" if cursor else "\n\n"
+    return f"event: {name}\ndata: ".encode() + to_json(data) + end.encode()

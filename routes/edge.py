@@ -58,7 +58,8 @@ async def edge(request: Request, act: Act, *, name: str, needs_key: bool = True)
     request_id = secrets.token_hex(16)
     try:
         key = wiring.settings().assistants_api_key
-        principal = principal_of(request.headers, key) if needs_key else Principal()
+        is_openai = _is_openai_base(request.url.path)
+        principal = principal_of(request.headers, key, openai_base=is_openai) if needs_key else Principal()
         check_api_version(request)
         response = await act(principal)
     except ServiceError as error:
@@ -72,6 +73,12 @@ async def edge(request: Request, act: Act, *, name: str, needs_key: bool = True)
     headers["openai-version"] = "2020-10-01"
     headers["openai-processing-ms"] = str(round((time.perf_counter() - began) * 1000))
     return response
+
+
+def _is_openai_base(path: str) -> bool:
+    """Say whether the path is what clients of OpenAI make of a base URL that ends with v1 (A.1)."""
+    segments = [segment.lower() for segment in path.split("/") if segment]
+    return "v1" in (segments[1:2] if segments[:1] == ["openai"] else segments[:1])
 
 
 def check_api_version(request: Request) -> None:

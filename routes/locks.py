@@ -1,12 +1,19 @@
-"""Meeting a thread's lock: a lock whose run is over or asleep is seen to before anybody is refused."""
+"""Meeting a thread's lock: a lock whose run is over or asleep is seen to before anybody is refused.
+
+Who meets the lock of a run that is being cancelled waits for its end: programs that cancel go on at once.
+"""
 
 import time
 
 from errors import InvalidRequest, NotFound
-from events.addresses import active_run_of
+from events.addresses import active_run_of, batch_id
 from events.overdue import tend
+from events.run_record import run_of
+from events.tail import next_number
 from ports.documents import Document
 from routes.operation import Call
+
+CANCEL_PATIENCE = 2.0  # seconds; a model call is given up at once, but a nudge may be late
 
 
 async def load_thread(call: Call, partition: str, thread_id: str) -> Document:
@@ -27,13 +34,33 @@ async def load_unlocked_thread(call: Call, partition: str, thread_id: str, refus
     run_id = active_run_of(thread)
     if run_id is None:
         return thread
-    run = await call.documents.get(partition, run_id)
-    if run and await tend(call.documents, call.hub, partition, run, now=time.time()):
+    if await _has_ended(call, partition, run_id):
         thread = await load_thread(call, partition, thread_id)
         run_id = active_run_of(thread)
     if run_id:
         raise InvalidRequest(refusal.format(thread=thread_id, run=run_id))
     return thread
+
+
+async def _has_ended(call: Call, partition: str, run_id: str) -> bool:
+    """See to the run that holds the lock; return whether it may have let go of it."""
+    run = await call.documents.get(partition, run_id)
+    if run is None:
+        return False
+    if await tend(call.documents, call.hub, partition, run, now=time.time()):
+        return True
+    if run_of(run)["status"] != "cancelling":
+        return False
+    await _wait_for_end(call, partition, run_id)
+    return True
+
+
+async def _wait_for_end(call: Call, partition: str, run_id: str) -> None:
+    # The number first: whatever ends the run after the look at it takes that very number, and nothing else does.
+    number = await next_number(call.documents, partition, run_id)
+    run = await call.documents.get(partition, run_id)
+    if run and run_of(run)["status"] == "cancelling":
+        await call.documents.wait_for(partition, batch_id(run_id, number), timeout=CANCEL_PATIENCE)
 
 
 RUN_REFUSED = "Thread {thread} already has an active run {run}."

@@ -193,6 +193,14 @@ def _wrong_id(path: str, error: ErrorDetails) -> InvalidRequest:
     )
 
 
+def _wrong_url(path: str, error: ErrorDetails) -> InvalidRequest:
+    return InvalidRequest(
+        f"Invalid '{path}'. Expected a valid URL, but got a value with an invalid format.",
+        param=path,
+        code="invalid_value",
+    )
+
+
 def _other_type(path: str, error: ErrorDetails) -> InvalidRequest:
     return _wrong_type(path, _context(error)["expected"], error["input"])
 
@@ -217,5 +225,6 @@ _EXPLAIN: dict[str, Callable[[str, ErrorDetails], InvalidRequest]] = {
     "string_pattern_mismatch": _pattern,
     "wrong_id": _wrong_id,
     "wrong_type": _other_type,
+    "wrong_url": _wrong_url,
     "refused": _refused,
 }

@@ -1,5 +1,6 @@
 """The event stream of a run: of the request that began or resumed it, and for whoever re-attaches."""
 
+import math
 import re
 import time
 
@@ -18,15 +19,22 @@ from routes.operation import Call, operation
 bp = df.Blueprint()
 
 _HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}  # A.6.1
+# In the User-Agent of every client of the Azure SDK for Java, after the application's own id if it has one.
+# Both of them that read these streams fail on any comment (F.1.4).
+_FAILS_ON_COMMENTS = "azsdk-java-"
 _CURSOR = re.compile(r"([0-9]{1,8})\.([0-9]{1,6})")
 
 
 def stream_reply(call: Call, partition: str, run_id: str, after: Cursor, *, replay: bool = False) -> Response:
     """Return the events after `after`; they end at the first requires_action or terminal event."""
-    stream = RunStream(
-        call.documents, partition, run_id, call.settings.stream_keep_alive_seconds, ends_at_first_wait=not replay
-    )
+    stream = RunStream(call.documents, partition, run_id, _keep_alive(call), ends_at_first_wait=not replay)
     return StreamingResponse(stream.frames(after), media_type="text/event-stream; charset=utf-8", headers=_HEADERS)
+
+
+def _keep_alive(call: Call) -> float:
+    """Return the seconds of silence after which this client is sent a comment; infinite for never."""
+    fails = _FAILS_ON_COMMENTS in call.request.headers.get("user-agent", "").lower()
+    return math.inf if fails else call.settings.stream_keep_alive_seconds or math.inf
 
 
 @operation(bp, "GET", "threads/{thread_id}/runs/{run_id}/events")

@@ -45,7 +45,8 @@ async def create_run(call: Call) -> Response:
     partition = thread_partition(call.principal.tenant, thread_id)
     await load_thread(call, partition, thread_id)
     run, given = await _queued_run(call, thread_id, body)
-    await check_files(call, in_messages(body.additional_messages or [], "additional_messages"))
+    in_request = in_messages(body.additional_messages or [], "additional_messages")
+    await check_files(call, [*in_resources(body.tool_resources), *in_request])
 
     async def start() -> Response:
         thread = await load_unlocked_thread(call, partition, thread_id, RUN_REFUSED)

@@ -1,11 +1,13 @@
 """Messages: what create requests may hold, and what is stored of it (B.3, C.3, C.4)."""
 
+import re
 from typing import Annotated, Any, Literal, Union
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Discriminator, FailFast, Field, StringConstraints, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, FailFast, Field, StringConstraints, Tag
 
 from schemas.metadata import Metadata
-from schemas.shape import TAG, Detail, FileId, Shape, by_type, refused, wrong_type
+from schemas.shape import TAG, Detail, FileId, Shape, by_type, wrong_type, wrong_url
 
 MAX_TEXT = 256_000  # code points
 MAX_PARTS = 100  # of a message, and files attached to it: each file named is looked up
@@ -14,10 +16,26 @@ Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 FilledText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
 
 
-def _image_url(url: Any) -> Any:
-    if isinstance(url, str) and not url.startswith(("https://", "http://", "data:image/")):
-        raise refused("invalid_value", "Invalid image URL. Expected one that begins with 'https://' or 'http://'.")
+_IMAGE_DATA = re.compile(r"data:image/[^\s,]+,\S", re.IGNORECASE)
+_NOT_IN_A_URL = re.compile(r"^\s|[\x00-\x1f\x7f]|\s$")
+
+
+def _image_url(url: str) -> str:
+    if not (_IMAGE_DATA.match(url) or _is_web_url(url)):
+        raise wrong_url()
     return url
+
+
+def _is_web_url(url: str) -> bool:
+    if _NOT_IN_A_URL.search(url):
+        return False
+    try:
+        parts = urlsplit(url)
+        return (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in parts.netloc
+        )
+    except ValueError:  # a port that is none, brackets around no IPv6 address
+        return False
 
 
 class TextValue(Shape):
@@ -53,7 +71,7 @@ class ImageFilePart(Shape):
 
 
 class ImageUrl(Shape):
-    url: Annotated[str, BeforeValidator(_image_url)]
+    url: Annotated[str, AfterValidator(_image_url)]
     detail: Detail | None = None
 
 

@@ -20,13 +20,21 @@ class TruncationStrategy(Shape):
     type: Literal["auto", "last_messages"]
     last_messages: Annotated[int, Field(ge=1)] | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _ignore_the_number_of_auto(cls, given: Any) -> Any:
+        """Some clients send one (E.6.5)."""
+        if isinstance(given, dict) and given.get("type") == "auto" and type(given.get("last_messages")) is int:
+            return given | {"last_messages": None}
+        return given
+
     @model_validator(mode="after")
     def _count_where_it_counts(self) -> "TruncationStrategy":
         """E.6.5."""
-        if (self.type == "last_messages") != (self.last_messages is not None):
+        if self.type == "last_messages" and self.last_messages is None:
             raise refused(
                 "invalid_value",
-                "'last_messages' must be given with the truncation strategy 'last_messages', and only with it.",
+                "'last_messages' must be given with the truncation strategy 'last_messages'.",
                 member="last_messages",
             )
         return self
@@ -76,6 +84,7 @@ class _RunMembers(Shape):
     model: ModelName | None = None
     instructions: Instructions | None = None
     tools: Annotated[list[Tool], Field(max_length=20), AfterValidator(check_distinct)] | None = None
+    tool_resources: ToolResources | None = None  # this run's own, in the place of its assistant's
     metadata: Metadata | None = None
     temperature: Temperature | None = None
     top_p: TopP | None = None
@@ -91,13 +100,15 @@ class _RunMembers(Shape):
         """Return what is given and not null, in stored form: an explicit 0 or false counts."""
         given = self.model_dump(
             include=set(_RunMembers.model_fields) | {"reasoning_effort", "additional_instructions"},
-            exclude={"assistant_id", "stream", "tools", "response_format"},
+            exclude={"assistant_id", "stream", "tools", "tool_resources", "response_format"},
             exclude_none=True,
         )
         if self.truncation_strategy:
             given["truncation_strategy"] = self.truncation_strategy.model_dump()
         if self.tools is not None:
             given["tools"] = stored_tools(self.tools)
+        if self.tool_resources is not None:
+            given["tool_resources"] = stored_resources(self.tool_resources)
         if self.response_format is not None:
             given["response_format"] = stored_format(self.response_format)
         return given
@@ -119,10 +130,6 @@ class CreateThreadAndRun(_RunMembers):
     """Body of POST /threads/runs."""
 
     thread: CreateThread | None = None
-    tool_resources: ToolResources | None = None
-
-    def overrides(self) -> dict[str, Any]:
-        return super().overrides() | {"tool_resources": stored_resources(self.tool_resources)}
 
 
 class ModifyRun(Shape):
@@ -130,6 +137,7 @@ class ModifyRun(Shape):
 
 
 class ToolOutput(Shape):
+    type: str | None = None  # "function", which azure-ai-agents says of each; not looked at
     tool_call_id: str | None = None
     output: str | None = None
 

@@ -42,6 +42,10 @@ def wrong_type(expected: str) -> PydanticCustomError:
     return PydanticCustomError("wrong_type", "{expected}", {"expected": expected})
 
 
+def wrong_url() -> PydanticCustomError:
+    return PydanticCustomError("wrong_url", "not a valid URL")
+
+
 def by_type(shapes: Mapping[str, Any]) -> Any:
     """Return the union of the shapes, told apart by their member `type`.
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from schemas.json_schema import strict_fault
 from schemas.shape import BY_TYPE, Shape, by_type, refused
@@ -50,6 +50,10 @@ class FileSearchTool(Shape):
 
 
 class Function(Shape):
+    """Members that the API doesn't know are dropped: published samples hold `module` and `returns`."""
+
+    model_config = ConfigDict(extra="ignore")
+
     name: FunctionName
     description: Annotated[str, StringConstraints(max_length=1024)] | None = None
     parameters: dict[str, Any] | None = None

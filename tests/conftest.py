@@ -1,15 +1,19 @@
-"""For all tests: nothing of the environment they run in may decide how they end."""
+"""For all tests: nothing of the environment they run in may decide how they end; what the service answers
+keeps to the official schema, whatever a test is about."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.wire_tap import TAP
+
 TESTS = Path(__file__).parent
 # Proxies, and the settings of clients and of this service that a developer may have at hand.
 _FOREIGN = ("OPENAI_", "AZURE_OPENAI_", "ASSISTANTS_", "MODEL_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_MOST_FAULTS = 20  # that a test shows
 
 for _name in list(os.environ):
     if _name.upper().startswith(_FOREIGN):
@@ -17,9 +21,20 @@ for _name in list(os.environ):
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    TAP.install()
     # Being deprecated is why this service exists.
     for text in ("The Assistants API is deprecated", "deprecated$"):
         config.addinivalue_line("filterwarnings", f"ignore:{text}:DeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def answers_keep_to_the_official_schema() -> Iterator[None]:
+    TAP.take_faults()
+    yield
+    faults = TAP.take_faults()
+    if faults:
+        shown = "\n".join(faults[:_MOST_FAULTS])
+        pytest.fail(f"Not as the official schema says (tests/official_schema.py):\n{shown}", pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -83,7 +83,8 @@ class EventStream:
         return "".join(part["text"]["value"] for delta in deltas for part in delta["delta"]["content"])
 
     def _frame(self, fields: dict[str, str]) -> Frame:
-        assert set(fields) >= {"event", "data"}, f"Not a whole frame: {fields}"
+        # By their position: Azure's Java clients take them so.
+        assert list(fields) in (["event", "data"], ["event", "data", "id"]), f"Not a whole frame: {fields}"
         data = fields["data"] if fields["event"] == "done" else json.loads(fields["data"])
         self.seen.append(Frame(fields.get("id"), fields["event"], data))
         return self.seen[-1]

@@ -10,6 +10,7 @@ from tests.scripted_model import Script
 from tests.service import API_VERSION, Service
 
 DENIED = "Access denied due to invalid subscription key or wrong API endpoint."
+INCORRECT = "Incorrect API key provided: ****"
 NOT_FOUND = {"message": "Resource not found", "type": "invalid_request_error", "param": None, "code": "404"}
 
 
@@ -55,17 +56,41 @@ def test_every_kind_of_client_gets_the_same_results(service: Service, model: Scr
 
 @pytest.mark.parametrize("kind", ["openai", "azure", "token"])
 def test_a_wrong_key_is_refused(service: Service, kind: str) -> None:
-    wrong = {
-        "openai": lambda: service.openai(api_key="wrong"),
-        "azure": lambda: service.azure(api_key="wrong"),
-        "token": lambda: service.azure(api_key=None, azure_ad_token="wrong"),
+    wrong, words, code = {
+        "openai": lambda: (service.openai(api_key="wrong"), INCORRECT, "invalid_api_key"),
+        "azure": lambda: (service.azure(api_key="wrong"), DENIED, "401"),
+        "token": lambda: (service.azure(api_key=None, azure_ad_token="wrong"), DENIED, "401"),
     }[kind]()
     with pytest.raises(openai.AuthenticationError) as refused:
         wrong.beta.threads.create()
     assert isinstance(refused.value.body, dict)
-    assert refused.value.body["message"].startswith(DENIED)
-    assert (refused.value.code, refused.value.status_code) == ("401", 401)
+    assert refused.value.body["message"].startswith(words)
+    assert (refused.value.code, refused.value.type, refused.value.status_code) == (code, "invalid_request_error", 401)
     assert refused.value.request_id
+
+
+@pytest.mark.parametrize(
+    ("base", "code"),
+    [
+        ("/openai", "401"),
+        ("/openai/deployments/v1", "401"),
+        ("/OpenAI", "401"),
+        ("/openai/v1", "invalid_api_key"),
+        ("/openai/V1", "invalid_api_key"),
+        ("/openai//v1/", "invalid_api_key"),
+    ],
+)
+def test_each_base_refuses_in_its_own_words(service: Service, bare: httpx.Client, base: str, code: str) -> None:
+    almost = f"{service.key[:-1]}x" * 3
+    given: dict[str, str]
+    for given in ({}, {"api-key": almost}, {"authorization": f"Bearer {almost}"}):
+        for path in ("assistants", "threads/thread_1/runs", "nothing"):
+            answer = bare.get(f"{base}/{path}", headers=given)
+            error = answer.json()["error"]
+            assert (answer.status_code, error["type"], error["param"]) == (401, "invalid_request_error", None)
+            words = DENIED if code == "401" else INCORRECT if given else "You didn't provide an API key."
+            assert (error["message"][: len(words)], error["code"]) == (words, code)
+            assert almost[:8] not in error["message"], "a key is not repeated"
 
 
 def test_one_good_credential_is_enough(service: Service, bare: httpx.Client) -> None:

@@ -7,7 +7,7 @@ import pytest
 from openai import OpenAI
 from openai.types.beta.threads import Run
 
-from tests.conversation import answers_of, ask, assert_unlocked, outputs_of, run_when, waiting_run
+from tests.conversation import WEATHER, answers_of, ask, assert_unlocked, outputs_of, run_when, waiting_run
 from tests.scripted_model import Script
 from tests.service import Service
 
@@ -60,6 +60,28 @@ def test_cancel_of_a_run_that_waits_for_outputs(client: OpenAI, model: Script) -
     assert (step.type, step.status) == ("tool_calls", "cancelled")
     with pytest.raises(openai.BadRequestError):
         client.beta.threads.runs.submit_tool_outputs(run.id, thread_id=run.thread_id, tool_outputs=outputs)
+
+
+def test_a_program_that_cancels_goes_on_at_once(client: OpenAI, model: Script) -> None:
+    """As Microsoft.Extensions.AI on .NET does, whatever the run was doing."""
+    waiting = waiting_run(client, model)
+    model.will_hang("Once upon a time", after=3)
+    for _ in range(2):
+        client.beta.threads.runs.cancel(waiting.id, thread_id=waiting.thread_id)
+        speaking = client.beta.threads.runs.create(
+            waiting.thread_id,
+            assistant_id=waiting.assistant_id,
+            additional_messages=[{"role": "user", "content": "Something else."}],
+        )
+        speaking = run_when(client, speaking, "in_progress")
+        client.beta.threads.runs.cancel(speaking.id, thread_id=speaking.thread_id)
+        client.beta.threads.messages.create(speaking.thread_id, role="user", content="No, wait.")
+        model.will_call("weather")
+        waiting = client.beta.threads.runs.create(waiting.thread_id, assistant_id=waiting.assistant_id, tools=[WEATHER])
+        waiting = run_when(client, waiting, "requires_action")
+        model.will_hang("Once upon a time", after=3)
+    statuses = [run.status for run in client.beta.threads.runs.list(waiting.thread_id, limit=100)]
+    assert statuses == ["requires_action", *["cancelled"] * 4]
 
 
 def test_cancel_after_outputs_were_submitted(openai_client: OpenAI, model: Script) -> None:

@@ -5,6 +5,7 @@ import httpx
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
+from tests.behaviour.conftest import StartService
 from tests.clients.runner import node_client, old_python_client
 from tests.conversation import ask, assistant_id
 from tests.event_stream import open_stream
@@ -35,6 +36,33 @@ def test_no_empty_line_follows(hasty_service: Service, slow: Script) -> None:
         raw = http.get(f"/threads/{run.thread_id}/runs/{run.id}/events").content
     assert raw.count(b": keep-alive\n") >= 8
     assert b": keep-alive\n\n" not in raw
+
+
+@pytest.mark.parametrize(
+    "user_agent",
+    [
+        "azsdk-java-azure-ai-openai-assistants/1.0.0-beta.4 (17.0.15; Linux; 6.1.0)",
+        "my-app azsdk-java-azure-ai-agents-persistent/1.0.0-beta.2 (21.0.1; Mac OS X; 14.5)",
+    ],
+)
+def test_azures_java_clients_are_sent_no_comment(hasty_service: Service, slow: Script, user_agent: str) -> None:
+    """They take every block that an empty line ends for an event, its first two lines by position."""
+    with hasty_service.openai() as client:
+        run = ask(client, slow)
+    with hasty_service.http(headers={"user-agent": user_agent}) as http:
+        raw = http.get(f"/threads/{run.thread_id}/runs/{run.id}/events").text
+    blocks = [block.split("\n") for block in raw.removesuffix("\n\n").split("\n\n")]
+    assert all(lines[0].startswith("event: ") and lines[1].startswith("data: ") for lines in blocks)
+    assert [lines[0] for lines in blocks[-2:]] == ["event: thread.run.completed", "event: done"]
+
+
+def test_none_at_all_by_setting(start_service: StartService, slow: Script) -> None:
+    service = start_service(settings={"STREAM_KEEP_ALIVE_SECONDS": "0"})
+    with service.http() as http:
+        run = ask(service.openai(), slow)
+        raw = http.get(f"/threads/{run.thread_id}/runs/{run.id}/events").text
+    assert raw.endswith("event: done\ndata: [DONE]\n\n")
+    assert not [line for line in raw.split("\n") if line.startswith(":")]
 
 
 def test_in_the_current_python_client(hasty_service: Service, slow: Script) -> None:

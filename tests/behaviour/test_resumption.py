@@ -98,6 +98,17 @@ def test_a_replay_ends_at_required_action_and_waits_if_that_was_seen(
     assert whole == [*frames[:-1], *stream.seen], "a replay of it all goes on beyond the wait"
 
 
+def test_a_replay_shows_the_cancel_of_a_run_that_waited(
+    openai_client: OpenAI, http: httpx.Client, model: Script
+) -> None:
+    run = waiting_run(openai_client, model)
+    frames = replayed(http, run)
+    with events_of(http, run, frames[-2].id) as stream:
+        assert openai_client.beta.threads.runs.cancel(run.id, thread_id=run.thread_id).status == "cancelling"
+        stream.finish()
+    assert stream.names == ["run.cancelling", "run.step.cancelled", "run.cancelled", "done"]
+
+
 def test_the_end_of_a_step_is_told_with_its_outputs(openai_client: OpenAI, http: httpx.Client, model: Script) -> None:
     run = waiting_run(openai_client, model)
     model.will_say("Cold.")

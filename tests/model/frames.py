@@ -38,7 +38,7 @@ class Reading:
             assert ends_stream(self.events[-1][0]), "a stream ends in the middle of the run"
             self.done = True
             return
-        id, event, data = frame.decode().removesuffix("\n\n").split("\n")
+        event, data, id = frame.decode().removesuffix("\n\n").split("\n")
         batch, index = id.removeprefix("id: ").split(".")
         self.after = Cursor(int(batch), int(index))
         self.events.append((event.removeprefix("event: "), json.loads(data.removeprefix("data: "))))

@@ -7,6 +7,8 @@ from typing import Any
 
 from errors import InvalidRequest, StoreUnavailable
 from events import requests
+from events.log import is_run_event
+from events.run_record import run_of
 from events.stream import RunStream
 from ports.task_hub import RunAddress
 from tests.model.frames import Reading
@@ -62,9 +64,20 @@ class Outsiders:
             return  # the timer fires again
 
     async def cancel(self, actor: Actor) -> None:
-        if await self._request(lambda: requests.cancel(self.documents(actor), PARTITION, RUN, now=self.now())):
-            self.is_cancelled = True
-            await self.hub(actor).wake(ADDRESS, "cancel_requested")
+        """Ask the run to stop; where nothing was under way it has ended with the answer."""
+        requested = await self._request(lambda: requests.cancel(self.documents(actor), PARTITION, RUN, now=self.now()))
+        if requested is None:
+            return
+        self.is_cancelled = True
+        assert run_of(requested.run)["status"] == "cancelling"
+        if self._cancelled_from() != "in_progress" and requested.batch is not None:
+            assert self.watch.is_over or "away" in self.scenario.faults, "the thread is still locked"
+        await self.hub(actor).wake(ADDRESS, "cancel_requested")
+
+    def _cancelled_from(self) -> str:
+        """Return the run's state before it was cancelling."""
+        states = [data["status"] for name, data in self.watch.events if is_run_event(name)]
+        return states[states.index("cancelling") - 1]
 
     async def answer_calls(self, actor: Actor) -> None:
         """Give the outputs each time the run asks for some."""

@@ -44,6 +44,7 @@ DEEP = (
     Scenario("a twin", (SHORT,), frozenset({"other", "twin"})),
     Scenario("deaths", (SHORT,), frozenset({"kill"})),
     Scenario("a cancel among zombies", (SHORT,), frozenset({"zombie"}), clients=("cancel",)),
+    Scenario("cancels among turns", (CALLS, SHORT), frozenset({"other"}), clients=("cancel", "cancel")),
     Scenario("a cancel among outputs", (CALLS, SILENT), frozenset({"other"}), clients=("cancel",)),
     Scenario(
         "a cancel while nobody answers",

@@ -71,6 +71,8 @@ async def test_without_the_key_nothing_is_answered(client, headers):
         error = error_of(response)
         assert error["code"] == "401"
         assert error["message"].startswith("Access denied due to invalid subscription key or wrong API endpoint.")
+        error = error_of(await client.get(f"/v1{path}", headers=headers))
+        assert error["code"] == "invalid_api_key"
 
 
 async def test_without_a_key_set_nobody_passes(client, monkeypatch):

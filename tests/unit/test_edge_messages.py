@@ -90,8 +90,7 @@ async def test_messages_at_the_same_time_all_enter_and_keep_one_order(client, th
 
 
 async def test_only_messages_of_a_run_match_its_id(client, thread):
-    await add(client, thread)
-    message = {"id": "msg_answer", "run_id": "run_1"}
+    message = (await add(client, thread)).json() | {"id": "msg_answer", "run_id": "run_1"}
     document = Document("msg_answer", "message", {"resource": message}, sort=f"{50:012}", terms={"run_id": "run_1"})
     await wiring.documents().commit(f"default/{thread['id']}", Create(document))
     place = f"/threads/{thread['id']}/messages"

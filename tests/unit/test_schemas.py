@@ -10,7 +10,7 @@ from routes.request_body import parse_body
 from schemas.assistant import CreateAssistant, ModifyAssistant, modified_assistant, new_assistant
 from schemas.json_schema import strict_fault
 from schemas.message import CreateMessage, ModifyMessage
-from schemas.run import SubmitToolOutputs
+from schemas.run import CreateRun, CreateThreadAndRun, SubmitToolOutputs
 from schemas.thread import CreateThread, ModifyThread
 
 
@@ -295,7 +295,7 @@ def test_a_refusal_names_what_is_wrong(schema, body, code, param, message):
             CreateMessage,
             message_with(content=[{"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}]),
             "content[0].image_url.url",
-            "https://",
+            "Expected a valid URL",
         ),
         (CreateMessage, message_with(attachments=[{"file_id": "file-1", "tools": []}]), "attachments[0].tools", "1"),
     ],
@@ -304,6 +304,82 @@ def test_a_refusal_says_what_to_do(schema, body, param, advice):
     error = refusal(schema, body)
     assert error.param == param
     assert advice in error.message
+
+
+NO_IMAGE_URLS = ["", "cat.png", "example.com/cat.png", "//example.com/cat.png", "ftp://example.com/cat.png"]
+NO_IMAGE_URLS += ["http://", "https:///cat.png", "https://?cat", "http:example.com", "https://:443/cat.png", "HTTPS://"]
+NO_IMAGE_URLS += ["https://example.com:port/", "https://example.com:99999/", "http://[::1/", "https://exa mple.com/"]
+NO_IMAGE_URLS += [" https://example.com/", "https://example.com/\n", "https://example.com/\x7f", "javascript:alert(1)"]
+NO_IMAGE_URLS += ["data:", "data:image/png", "data:image/png;base64,", "data:text/html,x", "data:image/,x", "file:///c"]
+
+
+@pytest.mark.parametrize("url", NO_IMAGE_URLS)
+@pytest.mark.parametrize(
+    ("schema", "body", "path"),
+    [
+        (CreateMessage, lambda message: message, ""),
+        (CreateThread, lambda message: {"messages": [message]}, "messages[0]."),
+        (
+            CreateRun,
+            lambda message: {"assistant_id": "asst_1", "additional_messages": [message_with(), message]},
+            "additional_messages[1].",
+        ),
+        (
+            CreateThreadAndRun,
+            lambda message: {"assistant_id": "asst_1", "thread": {"messages": [message]}},
+            "thread.messages[0].",
+        ),
+    ],
+)
+def test_what_is_no_url_of_an_image_is_named_where_it_stands(schema, body, path, url):
+    parts = [{"type": "text", "text": "Look:"}, {"type": "image_url", "image_url": {"url": url}}]
+    error = refusal(schema, body(message_with(content=parts)))
+    place = f"{path}content[1].image_url.url"
+    assert (error.param, error.code) == (place, "invalid_value")
+    assert error.message == f"Invalid '{place}'. Expected a valid URL, but got a value with an invalid format."
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.com/cat.png",
+        "http://localhost:8080",
+        "HTTPS://EXAMPLE.COM/CAT.PNG?a=b#c",
+        "https://bücher.example/ä b.png",
+        "http://[::1]:80/cat.png",
+        "https://user:password@example.com/cat.png",
+        "data:image/png;base64,AAAA",
+        "data:image/svg+xml;charset=utf-8,%3Csvg/%3E",
+    ],
+)
+def test_urls_of_images(url):
+    part = {"type": "image_url", "image_url": {"url": url}}
+    [stored] = parse(CreateMessage, message_with(content=[part])).stored_content()
+    assert stored["image_url"]["url"] == url
+
+
+@pytest.mark.parametrize("number", [1, 0, 10**6])
+def test_the_number_beside_an_automatic_truncation_is_ignored(number):
+    body = {"assistant_id": "asst_1", "truncation_strategy": {"type": "auto", "last_messages": number}}
+    for schema in (CreateRun, CreateThreadAndRun):
+        assert parse(schema, body).overrides()["truncation_strategy"] == {"type": "auto", "last_messages": None}
+
+
+def test_members_of_a_function_that_nobody_knows_are_dropped():
+    """Published samples hold them."""
+    body = function(name="f", module="weather", returns={"type": "string"}, parameters={"type": "object", "module": 1})
+    stored = new_assistant("asst_1", parse(CreateAssistant, body), 0)["tools"][0]["function"]
+    assert stored == {
+        "name": "f",
+        "description": None,
+        "parameters": {"type": "object", "module": 1},
+        "strict": False,
+    }
+
+
+def test_the_type_of_an_output_is_dropped():
+    output = {"type": "function", "tool_call_id": "call_1", "output": "mild"}
+    assert parse(SubmitToolOutputs, {"tool_outputs": [output]}).by_call() == [("call_1", "mild")]
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,17 @@ def test_app_in_azure_refuses_a_store_on_its_own_disk(missing):
         ("RUN_LIFETIME_SECONDS", "1e12"),
         ("MODEL_BASE_URL", "api.example.com"),
         ("MODEL_CONTEXT_TOKENS", "12"),
+        ("STREAM_KEEP_ALIVE_SECONDS", "0.001"),
+        ("STREAM_KEEP_ALIVE_SECONDS", "-1"),
     ],
 )
 def test_broken_value_is_refused_by_its_name(name, value):
     with pytest.raises(SettingsError, match=name):
         Settings.from_environment({name: value})
+
+
+def test_keep_alives_can_be_switched_off():
+    assert Settings.from_environment({"STREAM_KEEP_ALIVE_SECONDS": "0"}).stream_keep_alive_seconds == 0
 
 
 def test_secrets_are_not_printed():
