@@ -8,6 +8,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@,*]+(:\*)?")
+_DEFAULT_PORTS = re.compile(r"^(http://.*):80$|^(https://.*):443$")
 LONGEST_RUN = 30 * 86_400.0  # seconds; its log is kept that long too
 # Where the platform runs the app it sets these; neither Core Tools nor the local host does.
 AZURE_SETS = ("WEBSITE_INSTANCE_ID", "WEBSITE_SITE_NAME")
@@ -28,6 +30,8 @@ class Settings:
     data_dir: Path = Path(".data")
     run_lifetime_seconds: float = 600.0  # E.2.1; users wanted longer ones (E.2.4)
     stream_keep_alive_seconds: float = 15.0  # 0: a silent stream says nothing
+    # Of pages in browsers that may call the service, as browsers write them; `:*` for any port, "*" for all.
+    cors_origins: tuple[str, ...] = ()
     # Only these name the model, never the SDK's own variables: clients of this service set those,
     # and reading them would make the service call itself.
     model_base_url: str = ""
@@ -64,6 +68,7 @@ class Settings:
             stream_keep_alive_seconds=_number(
                 environment, "STREAM_KEEP_ALIVE_SECONDS", 15.0, at_least=0.01, or_zero=True
             ),
+            cors_origins=tuple(map(_origin, _listed(text("CORS_ORIGINS")))),
             model_base_url=_url(text("MODEL_BASE_URL"), "MODEL_BASE_URL"),
             model_api_key=text("MODEL_API_KEY"),
             model_azure_endpoint=_url(text("MODEL_AZURE_ENDPOINT"), "MODEL_AZURE_ENDPOINT"),
@@ -71,7 +76,7 @@ class Settings:
             cosmos_endpoint=_url(text("COSMOS_ENDPOINT"), "COSMOS_ENDPOINT"),
             cosmos_key=text("COSMOS_KEY"),
             cosmos_database=text("COSMOS_DATABASE") or "assistants",
-            cosmos_regions=tuple(r.strip() for r in text("COSMOS_REGIONS").split(",") if r.strip()),
+            cosmos_regions=_listed(text("COSMOS_REGIONS")),
             blob_endpoint=_url(text("BLOB_ENDPOINT"), "BLOB_ENDPOINT"),
             blob_connection_string=text("BLOB_CONNECTION_STRING"),
             blob_container=text("BLOB_CONTAINER") or "files",
@@ -90,6 +95,20 @@ class Settings:
                 "In Azure set COSMOS_ENDPOINT and BLOB_ENDPOINT: what an instance's disk holds is lost with it."
             )
         return settings
+
+
+def _listed(value: str) -> tuple[str, ...]:
+    return tuple(stripped for part in value.split(",") if (stripped := part.strip()))
+
+
+def _origin(value: str) -> str:
+    """Return the origin as a browser writes it: small letters, no default port, nothing behind the host."""
+    origin = value.lower().removesuffix("/")
+    if origin != "*" and not _ORIGIN.fullmatch(origin):
+        raise SettingsError(
+            "CORS_ORIGINS must be origins such as https://example.com or http://localhost:*, separated by commas."
+        )
+    return _DEFAULT_PORTS.sub(lambda found: found[1] or found[2], origin)
 
 
 def _is_local(url: str) -> bool:

@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 
 SWEEPER_SCHEDULE = "*/5 * * * * *"
 BODY_LIMIT = 513 << 20  # bytes: the largest file, and the form around it
+_LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
+# Pages that are served on this machine, from any port.
+CORS_ORIGINS = ",".join(f"{scheme}://{name}:*" for scheme in ("http", "https") for name in _LOCAL_NAMES)
 _MODEL_SETTINGS = ("MODEL_BASE_URL", "MODEL_AZURE_ENDPOINT")
 
 
@@ -35,7 +38,11 @@ def prepare(app: Path, data: Path | None, outside: Mapping[str, str] = os.enviro
     """Work out the workers' environment and make the data folder. Raises SetupError."""
     if not (app / "function_app.py").is_file():
         raise SetupError(f"There is no function_app.py in {app}.")
-    ours = {"SWEEPER_SCHEDULE": SWEEPER_SCHEDULE, "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(BODY_LIMIT)}
+    ours = {
+        "SWEEPER_SCHEDULE": SWEEPER_SCHEDULE,
+        "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(BODY_LIMIT),
+        "CORS_ORIGINS": CORS_ORIGINS,
+    }
     variables = ours | _local_settings(app) | dict(outside)
     folder = _data_folder(app, data or Path(variables.get("DATA_DIR") or ".data"))
     variables |= {

@@ -19,6 +19,7 @@ from typing import BinaryIO, NoReturn
 import uvicorn
 
 from devhost import frames
+from devhost.connection import HttpConnection
 from devhost.environment import route_prefix
 from devhost.event_loop import new_event_loop
 from devhost.functions import App, AppBroken
@@ -140,6 +141,7 @@ def _server_config(app: App, options: argparse.Namespace) -> uvicorn.Config:
         uds=options.socket,
         host="127.0.0.1",
         port=0,
+        http=HttpConnection,
         lifespan="off",
         ws="none",
         access_log=False,

@@ -24,6 +24,7 @@ from errors import (
     TooLarge,
     Unauthorized,
 )
+from routes.cors import preflight, share
 
 logger = logging.getLogger("durable_assistants.http")
 
@@ -52,16 +53,18 @@ _API_VERSION = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])(-preview
 async def edge(request: Request, act: Act, *, name: str, needs_key: bool = True) -> Response:
     """Identify the caller, let `act` answer, and turn whatever it raises into the API's error body (E.11, J).
 
-    `name` is what the log calls it.
+    A browser's preflight is answered here. `name` is what the log calls it.
     """
     began = time.perf_counter()
     request_id = secrets.token_hex(16)
+    settings = wiring.settings()
     try:
-        key = wiring.settings().assistants_api_key
-        is_openai = _is_openai_base(request.url.path)
-        principal = principal_of(request.headers, key, openai_base=is_openai) if needs_key else Principal()
-        check_api_version(request)
-        response = await act(principal)
+        response = preflight(request, settings.cors_origins)
+        if response is None:
+            is_openai, key = _is_openai_base(request.url.path), settings.assistants_api_key
+            principal = principal_of(request.headers, key, openai_base=is_openai) if needs_key else Principal()
+            check_api_version(request)
+            response = await act(principal)
     except ServiceError as error:
         response = _failed(error)
     except Exception:
@@ -72,6 +75,7 @@ async def edge(request: Request, act: Act, *, name: str, needs_key: bool = True)
     headers["x-request-id"] = request_id
     headers["openai-version"] = "2020-10-01"
     headers["openai-processing-ms"] = str(round((time.perf_counter() - began) * 1000))
+    share(response, request, settings.cors_origins)
     return response
 
 

@@ -5,6 +5,7 @@ Who meets the lock of a run that is being cancelled waits for its end: programs 
 
 import time
 
+from domain import runs
 from errors import InvalidRequest, NotFound
 from events.addresses import active_run_of, batch_id
 from events.overdue import tend
@@ -45,8 +46,9 @@ async def load_unlocked_thread(call: Call, partition: str, thread_id: str, refus
 async def _has_ended(call: Call, partition: str, run_id: str) -> bool:
     """See to the run that holds the lock; return whether it may have let go of it."""
     run = await call.documents.get(partition, run_id)
-    if run is None:
-        return False
+    # Over since the thread was read: its lock went with it.
+    if run is None or runs.is_terminal(run_of(run)):
+        return True
     if await tend(call.documents, call.hub, partition, run, now=time.time()):
         return True
     if run_of(run)["status"] != "cancelling":

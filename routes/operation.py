@@ -29,7 +29,7 @@ class Call:
     settings: Settings
 
     async def body[S: Shape](self, schema: type[S]) -> S:
-        """Return the checked body. InvalidRequest with J.3's texts; an empty body is {}."""
+        """Return the checked body. InvalidRequest with J.3's texts; an empty body or `null` is {}."""
         return await read_body(self.request, schema)
 
 

@@ -22,7 +22,8 @@ _SUSPICIOUS = re.compile(rb"\\u0000|\d{19}|[eE]\+?\d{3}")
 
 
 async def read_body[S: Shape](request: Request, schema: type[S]) -> S:
-    """Return the request's JSON body in its shape; an empty body is {}.
+    """Return the request's JSON body in its shape; an empty body is {}, and so is `null`, which some clients send
+    where they have nothing to say.
 
     Raises InvalidRequest with J.3's texts, TooLarge.
     """
@@ -55,6 +56,8 @@ def _parse(raw: bytes) -> dict[str, Any]:
         data = from_json(raw, allow_inf_nan=False)
     except ValueError as error:
         raise InvalidRequest(f"We could not parse the JSON body of your request: {error}.") from None
+    if data is None:
+        return {}
     if not isinstance(data, dict):
         raise InvalidRequest(
             f"Invalid type for the request's body: expected an object, but got {type_name(data)} instead.",

@@ -31,6 +31,11 @@ def test_app_in_azure_refuses_a_store_on_its_own_disk(missing):
         ("MODEL_CONTEXT_TOKENS", "12"),
         ("STREAM_KEEP_ALIVE_SECONDS", "0.001"),
         ("STREAM_KEEP_ALIVE_SECONDS", "-1"),
+        ("CORS_ORIGINS", "example.com"),
+        ("CORS_ORIGINS", "https://example.com/app"),
+        ("CORS_ORIGINS", "https://*.example.com"),
+        ("CORS_ORIGINS", "https://a.example;https://b.example/"),
+        ("CORS_ORIGINS", "null"),
     ],
 )
 def test_broken_value_is_refused_by_its_name(name, value):
@@ -40,6 +45,19 @@ def test_broken_value_is_refused_by_its_name(name, value):
 
 def test_keep_alives_can_be_switched_off():
     assert Settings.from_environment({"STREAM_KEEP_ALIVE_SECONDS": "0"}).stream_keep_alive_seconds == 0
+
+
+def test_origins_are_kept_as_browsers_write_them():
+    assert Settings.from_environment({}).cors_origins == ()
+    given = "https://Example.com:443/, http://a:80,http://localhost:*,,app://x, https://b:8443"
+    assert Settings.from_environment({"CORS_ORIGINS": given}).cors_origins == (
+        "https://example.com",
+        "http://a",
+        "http://localhost:*",
+        "app://x",
+        "https://b:8443",
+    )
+    assert Settings.from_environment({"CORS_ORIGINS": "*"}).cors_origins == ("*",)
 
 
 def test_secrets_are_not_printed():
