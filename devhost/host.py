@@ -142,7 +142,7 @@ class Host:
     def _hand_out(self) -> None:
         try:
             self._move_work()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the host ends with it and says so
             self._background.fail(error)
 
     def _move_work(self) -> None:

@@ -5,6 +5,7 @@ import signal
 import socket
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
@@ -71,7 +72,7 @@ def test_a_worker_that_cannot_be_started_is_tried_again_and_the_log_says_so(star
     soft, hard = limits(psutil.Process(host.process.pid))
     host.post("start/plain/a")
     [first] = eventually(lambda: host.notes("slow began"))
-    highest = max(int(number) for number in os.listdir(f"/proc/{host.process.pid}/fd"))
+    highest = max(int(each.name) for each in Path(f"/proc/{host.process.pid}/fd").iterdir())
     limit(host, highest + 1, hard)
     os.kill(first["pid"], signal.SIGKILL)
     eventually(lambda: "a worker cannot be started: Too many open files; trying again in 0.5 s" in host.log)
