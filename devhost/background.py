@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from devhost.environment import SetupError
+from devhost.setup_error import SetupError
 
 logger = logging.getLogger("devhost")
 

@@ -182,6 +182,8 @@ class Crew:
         arguments = ["--app", str(self._app), "--client", self._client]
         if sys.platform != "win32":
             arguments += ["--socket", str(self._run_folder / f"worker-{number}.sock")]
+        if self._ever_ready:
+            arguments.append("--again")
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "devhost.worker", *arguments),
             stdin=asyncio.subprocess.PIPE,

@@ -4,18 +4,18 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from devhost.ownership import owned
+from devhost.setup_error import SetupError
+
 SWEEPER_SCHEDULE = "*/5 * * * * *"
 BODY_LIMIT = 513 << 20  # bytes: the largest file, and the form around it
 _MODEL_SETTINGS = ("MODEL_BASE_URL", "MODEL_AZURE_ENDPOINT")
-
-
-class SetupError(Exception):
-    """Something at start-up is not as it must be. The message is one line for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,9 @@ class Environment:
         return any(self.variables.get(name, "").strip() for name in _MODEL_SETTINGS)
 
 
-def prepare(app: Path, data: Path | None, outside: Mapping[str, str] = os.environ) -> Environment:
-    """Work out the workers' environment and make the data folder. Raises SetupError."""
+@contextmanager
+def prepared(app: Path, data: Path | None, outside: Mapping[str, str] = os.environ) -> Iterator[Environment]:
+    """Work out the workers' environment; make the data folder and own it meanwhile. Raises SetupError."""
     if not (app / "function_app.py").is_file():
         raise SetupError(f"There is no function_app.py in {app}.")
     ours = {"SWEEPER_SCHEDULE": SWEEPER_SCHEDULE, "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(BODY_LIMIT)}
@@ -44,10 +45,11 @@ def prepare(app: Path, data: Path | None, outside: Mapping[str, str] = os.enviro
         # Workers run in the app's folder, which need not be the one that holds this package.
         "PYTHONPATH": os.pathsep.join(filter(None, [_package_root(), variables.get("PYTHONPATH", "")])),
     }
-    made = ""
-    if not variables.get("ASSISTANTS_API_KEY", "").strip():
-        made = variables["ASSISTANTS_API_KEY"] = _kept_api_key(folder)
-    return Environment(variables, folder, made)
+    with owned(folder):
+        made = ""
+        if not variables.get("ASSISTANTS_API_KEY", "").strip():
+            made = variables["ASSISTANTS_API_KEY"] = _kept_api_key(folder)
+        yield Environment(variables, folder, made)
 
 
 def check_model_is_not_us(variables: Mapping[str, str], host: str, port: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from devhost.background import Background
-from devhost.environment import SetupError
+from devhost.setup_error import SetupError
 
 
 class Refused(Exception):
