@@ -16,7 +16,7 @@ from adapters.cosmos_errors import AnswerLost, charge_of, store_errors
 from adapters.cosmos_items import UNFINISHED, Item, Query, document, item, listing
 from adapters.encoding import changed_id, decoded, encoded
 from errors import Conflict, StoreUnavailable
-from ports.documents import Change, Create, Delete, Document, Replace, UnfinishedRun
+from ports.documents import Change, Create, Delete, Document, Replace, Unfinished
 
 CONTAINER = "documents"
 COMMIT_ATTEMPTS = 3  # as long as the answer gets lost
@@ -104,10 +104,10 @@ class CosmosDocuments:
                     return None
                 pause = min(pause * 1.3, SLOWEST_POLL)
 
-    async def unfinished_runs(self, older_than: float, *, limit: int = 100) -> list[UnfinishedRun]:
+    async def unfinished(self, older_than: float, *, limit: int = 100) -> list[Unfinished]:
         query = (UNFINISHED, [{"name": "@older_than", "value": older_than}])
-        rows = await self._query("unfinished_runs", query, limit)
-        return [UnfinishedRun(stored["pk"], document(stored)) for stored in rows]
+        rows = await self._query("unfinished", query, limit)
+        return [Unfinished(stored["pk"], document(stored)) for stored in rows]
 
     async def close(self) -> None:
         await self._client.close()

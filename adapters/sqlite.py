@@ -14,7 +14,7 @@ from adapters.encoding import changed_id, decoded, encoded
 from adapters.sqlite_commits import Commit, CommitQueue
 from adapters.sqlite_file import check_file, opened, store_errors
 from errors import Conflict, StoreUnavailable
-from ports.documents import Change, Create, Document, Replace, UnfinishedRun
+from ports.documents import Change, Create, Document, Replace, Unfinished
 
 POLL = 0.002  # seconds
 
@@ -75,9 +75,9 @@ class SqliteDocuments:
             await asyncio.wait([arrival], timeout=timeout)
             return arrival.result() if arrival.done() else None
 
-    async def unfinished_runs(self, older_than: float, *, limit: int = 100) -> list[UnfinishedRun]:
+    async def unfinished(self, older_than: float, *, limit: int = 100) -> list[Unfinished]:
         rows = self._read(_UNFINISHED, (older_than, time.time(), limit))
-        return [UnfinishedRun(row[-1], _document(row)) for row in rows]
+        return [Unfinished(row[-1], _document(row)) for row in rows]
 
     async def check(self) -> None:
         """Also writes: a disk may be full, or a folder have become read-only."""
