@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import AzureError
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 from azure.cosmos.aio import ContainerProxy, CosmosClient
 from azure.cosmos.exceptions import CosmosResourceNotFoundError
 
@@ -108,6 +108,16 @@ class CosmosDocuments:
         query = (UNFINISHED, [{"name": "@older_than", "value": older_than}])
         rows = await self._query("unfinished", query, limit)
         return [Unfinished(stored["pk"], document(stored)) for stored in rows]
+
+    async def check(self) -> None:
+        try:
+            await self._read("check", "health", "health")
+        except HttpResponseError as error:
+            refused = isinstance(error, ClientAuthenticationError) or error.status_code in (401, 403)
+            reason = "refuses this identity or key" if refused else f"answers {error.status_code}"
+            raise StoreUnavailable(f"Cosmos DB {reason}.") from error
+        except RuntimeError as error:
+            raise StoreUnavailable("Cosmos DB has no such database or container.") from error
 
     async def close(self) -> None:
         await self._client.close()

@@ -84,10 +84,14 @@ class SqliteDocuments:
         check_file(self._path)
         mark = self._get("health", "health")
         written = Document("health", "health", {})
+        before = self._commits.foreign_version()
         try:
             await self.commit("health", Replace(written, mark.version) if mark else Create(written))
         except Conflict:
             return  # another process has just written it
+        except StoreUnavailable:
+            if self._commits.foreign_version() == before:
+                raise  # else others write, and only this one came too late
 
     async def close(self) -> None:
         if self._watching is not None:

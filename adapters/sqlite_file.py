@@ -93,6 +93,9 @@ def store_errors() -> Iterator[None]:
         logger.warning("the SQLite store failed: %s: %s", type(error).__name__, error)
         reason = next(_AWAY[kind] for kind in type(error).__mro__ if kind in _AWAY)
         raise StoreUnavailable(f"{reason} Try again.") from error
+    except OSError as error:
+        logger.warning("the SQLite store failed: %s", error.strerror)
+        raise StoreUnavailable("The store cannot be opened. Try again.") from error
 
 
 def opened(path: Path, *, busy_timeout: float, thorough: bool = False) -> apsw.Connection:

@@ -95,6 +95,13 @@ class Documents(Protocol):
         """
         ...
 
+    async def check(self) -> None:
+        """Raise StoreUnavailable if the store can't serve now, with a reason that anybody may read.
+
+        Costs a read, on a store that is ours alone (a file) also a write.
+        """
+        ...
+
     async def close(self) -> None:
         """Let go of connections. The port is not used afterwards."""
         ...

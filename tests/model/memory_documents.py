@@ -120,6 +120,9 @@ class MemoryDocuments:
         due.sort(key=lambda found: found[0])
         return [Unfinished(entry.partition, entry.read()) for _, entry in due[:limit]]
 
+    async def check(self) -> None:
+        pass
+
     async def close(self) -> None:
         pass
 

@@ -42,6 +42,9 @@ class ScheduledDocuments:
         await self._read("unfinished runs")
         return await self.store.unfinished(older_than, limit=limit)
 
+    async def check(self) -> None:
+        pass
+
     async def close(self) -> None:
         pass
 
