@@ -8,6 +8,7 @@
   - TooLarge           a body beyond the limit (413)
   - RangeNotSatisfiable  nothing of a file lies in the range that was asked for (416)
   - StoreUnavailable   a store throttled, timed out or is away; the same call may work later (503)
+    - StoreBroken      what the store holds can't be used until a person has seen to it
 * Conflict             a lost race in a store: re-read and decide again. Never reaches a client.
 
 `routes/edge.py` gives each its status, once.
@@ -68,6 +69,17 @@ class StoreUnavailable(ServiceError):
     def __init__(self, message: str = "The store is busy. Try again.", *, retry_after: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after = min(retry_after, 60.0)
+
+
+class StoreBroken(StoreUnavailable):
+    """`detail` is a line for who runs the service: what is broken, where, and what to do. Also its str()."""
+
+    def __init__(self, message: str, *, detail: str) -> None:
+        super().__init__(message, retry_after=60.0)
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return self.detail
 
 
 class Conflict(Exception):

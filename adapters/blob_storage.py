@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any
 
 from azure.core.exceptions import (
+    ClientAuthenticationError,
     HttpResponseError,
     ResourceNotFoundError,
     ServiceRequestError,
@@ -119,6 +120,17 @@ class BlobStorage:
                 tenant, _, id = blob.name.partition("/")
                 if id and blob.last_modified.timestamp() < older_than:
                     yield StoredBlob(tenant, id, blob.size)
+
+    async def check(self) -> None:
+        try:
+            with _store_errors():
+                await self._container.get_container_properties()
+        except HttpResponseError as error:
+            refused = isinstance(error, ClientAuthenticationError) or error.status_code in (401, 403)
+            reason = "refuses this identity or key" if refused else f"answers {error.status_code}"
+            if error.status_code == 404:
+                reason = "has no such container"
+            raise StoreUnavailable(f"Blob Storage {reason}.") from error
 
     async def close(self) -> None:
         await self._container.close()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import AzureError
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 from azure.cosmos.aio import ContainerProxy, CosmosClient
 from azure.cosmos.exceptions import CosmosResourceNotFoundError
 
@@ -16,7 +16,7 @@ from adapters.cosmos_errors import AnswerLost, charge_of, store_errors
 from adapters.cosmos_items import UNFINISHED, Item, Query, document, item, listing
 from adapters.encoding import changed_id, decoded, encoded
 from errors import Conflict, StoreUnavailable
-from ports.documents import Change, Create, Delete, Document, Replace, UnfinishedRun
+from ports.documents import Change, Create, Delete, Document, Replace, Unfinished
 
 CONTAINER = "documents"
 COMMIT_ATTEMPTS = 3  # as long as the answer gets lost
@@ -104,10 +104,20 @@ class CosmosDocuments:
                     return None
                 pause = min(pause * 1.3, SLOWEST_POLL)
 
-    async def unfinished_runs(self, older_than: float, *, limit: int = 100) -> list[UnfinishedRun]:
+    async def unfinished(self, older_than: float, *, limit: int = 100) -> list[Unfinished]:
         query = (UNFINISHED, [{"name": "@older_than", "value": older_than}])
-        rows = await self._query("unfinished_runs", query, limit)
-        return [UnfinishedRun(stored["pk"], document(stored)) for stored in rows]
+        rows = await self._query("unfinished", query, limit)
+        return [Unfinished(stored["pk"], document(stored)) for stored in rows]
+
+    async def check(self) -> None:
+        try:
+            await self._read("check", "health", "health")
+        except HttpResponseError as error:
+            refused = isinstance(error, ClientAuthenticationError) or error.status_code in (401, 403)
+            reason = "refuses this identity or key" if refused else f"answers {error.status_code}"
+            raise StoreUnavailable(f"Cosmos DB {reason}.") from error
+        except RuntimeError as error:
+            raise StoreUnavailable("Cosmos DB has no such database or container.") from error
 
     async def close(self) -> None:
         await self._client.close()

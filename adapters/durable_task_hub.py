@@ -63,9 +63,8 @@ class DurableTaskHub:
 
     async def ready(self) -> bool:
         try:
-            async with asyncio.timeout(ANSWERS_WITHIN):
-                await self._client.get_orchestration_state("health", fetch_payloads=False)
-        except (grpc.aio.AioRpcError, TimeoutError):
+            await self._client.get_orchestration_state("health", fetch_payloads=False)
+        except grpc.aio.AioRpcError:
             return False
         return True
 

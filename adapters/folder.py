@@ -16,6 +16,7 @@ from errors import StoreUnavailable
 from ports.blobs import StoredBlob, blob_name
 
 PIECE = 1 << 20  # bytes; one hop to a thread each
+ENOUGH_TO_TELL = 1 << 16  # bytes: more than what is left of a disk that is full
 
 
 class FolderBlobs:
@@ -64,6 +65,12 @@ class FolderBlobs:
         for names in batched(await _in_thread(_names, self._root), 500, strict=False):
             for blob in await _in_thread(_older, self._root, names, older_than):
                 yield blob
+
+    async def check(self) -> None:
+        try:
+            await _in_thread(_try, self._partial / secrets.token_hex(16))
+        except FileNotFoundError as error:
+            raise StoreUnavailable("The file store's folder is missing.") from error
 
     async def close(self) -> None:
         pass
@@ -118,6 +125,16 @@ async def _read(file: BinaryIO, start: int, length: int | None) -> AsyncIterator
                 return
             yield piece
             left = None if left is None else left - len(piece)
+
+
+def _try(partial: Path) -> None:
+    """Write a little and remove it again."""
+    try:
+        with _create(partial) as file:
+            file.write(bytes(ENOUGH_TO_TELL))
+            _flush(file)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _create(partial: Path) -> BinaryIO:

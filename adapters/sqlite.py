@@ -12,9 +12,9 @@ import apsw
 from adapters.arrivals import Arrivals, Key
 from adapters.encoding import changed_id, decoded, encoded
 from adapters.sqlite_commits import Commit, CommitQueue
-from adapters.sqlite_file import opened, store_errors
-from errors import StoreUnavailable
-from ports.documents import Change, Document, UnfinishedRun
+from adapters.sqlite_file import check_file, opened, store_errors
+from errors import Conflict, StoreUnavailable
+from ports.documents import Change, Create, Document, Replace, Unfinished
 
 POLL = 0.002  # seconds
 
@@ -40,10 +40,12 @@ class SqliteDocuments:
     def __init__(self, path: Path, *, busy_timeout: float = 5.0) -> None:
         """Open or make the file. `busy_timeout`: seconds a commit waits for other processes.
 
-        Raises StoreUnavailable if the file can't be opened, RuntimeError if it is of a newer version.
+        Raises StoreUnavailable if the file can't be opened, StoreBroken if it is corrupt, of a newer version
+        or not ours.
         """
+        self._path = path
         self._busy_timeout = busy_timeout
-        writing = opened(path, busy_timeout=busy_timeout)
+        writing = opened(path, busy_timeout=busy_timeout, thorough=True)
         writing.set_busy_handler(None)  # CommitQueue waits without blocking the event loop
         self._commits = CommitQueue(writing, self._announce)
         # Reads only wait where a process opens or closes the file as the first or last.
@@ -73,9 +75,23 @@ class SqliteDocuments:
             await asyncio.wait([arrival], timeout=timeout)
             return arrival.result() if arrival.done() else None
 
-    async def unfinished_runs(self, older_than: float, *, limit: int = 100) -> list[UnfinishedRun]:
+    async def unfinished(self, older_than: float, *, limit: int = 100) -> list[Unfinished]:
         rows = self._read(_UNFINISHED, (older_than, time.time(), limit))
-        return [UnfinishedRun(row[-1], _document(row)) for row in rows]
+        return [Unfinished(row[-1], _document(row)) for row in rows]
+
+    async def check(self) -> None:
+        """Also writes: a disk may be full, or a folder have become read-only."""
+        check_file(self._path)
+        mark = self._get("health", "health")
+        written = Document("health", "health", {})
+        before = self._commits.foreign_version()
+        try:
+            await self.commit("health", Replace(written, mark.version) if mark else Create(written))
+        except Conflict:
+            return  # another process has just written it
+        except StoreUnavailable:
+            if self._commits.foreign_version() == before:
+                raise  # else others write, and only this one came too late
 
     async def close(self) -> None:
         if self._watching is not None:

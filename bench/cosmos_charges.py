@@ -19,9 +19,9 @@ from tests.scripted_model import ScriptedModel
 from tests.service import Service
 from tests.stores import azure_stores
 
-TOLD = re.compile(r"(get|list|commit|wait_for|unfinished_runs): (\d+\.\d+) RU$", re.MULTILINE)
+TOLD = re.compile(r"(get|list|commit|wait_for|unfinished): (\d+\.\d+) RU$", re.MULTILINE)
 OPERATIONS = ("get", "list", "wait_for", "commit")
-STRONG = {"get", "list", "unfinished_runs"}
+STRONG = {"get", "list", "unfinished"}
 STREAMED = 10.0  # seconds, a word every 20 ms
 SETTLED = 1.5  # seconds without a client, after which whatever was begun is over
 NEVER = "0 0 0 1 1 *"

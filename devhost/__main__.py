@@ -6,11 +6,12 @@ import os
 import sys
 from pathlib import Path
 
-from devhost.environment import SetupError, prepare, route_prefix
+from devhost.environment import prepared, route_prefix
 from devhost.event_loop import new_event_loop
 from devhost.gate import PortTaken, bind
 from devhost.host import Options, serve
 from devhost.logs import start_logging
+from devhost.setup_error import SetupError
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -33,10 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
     start_logging()
     app = given.app.resolve()
     try:
-        # Relative to where the user is, not to the app.
-        environment = prepare(app, given.data and given.data.expanduser().absolute())
         route_prefix(app)
-        with bind(given.host, given.port) as listener:
+        # Relative to where the user is, not to the app.
+        data = given.data and given.data.expanduser().absolute()
+        with prepared(app, data) as environment, bind(given.host, given.port) as listener:
             serving = serve(Options(given.host, given.workers, app), environment, listener)
             asyncio.run(serving, loop_factory=new_event_loop)
     except (SetupError, PortTaken) as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from devhost import frames
+from devhost.descriptors import check_spare
 
 SILENCE = 5.0  # seconds without a sign of life after which a worker is replaced
 CHECK_EVERY = 0.5  # seconds
@@ -19,6 +20,8 @@ LAST_CHANCE = 10.0  # seconds that a worker that was replaced for its silence ma
 START_UP = 10.0  # seconds more until a new worker can give its first
 CRASHES, CRASH_WINDOW = 5, 30.0  # this many deaths in so many seconds, with no worker ever ready, are a loop
 PAUSE_AFTER_CRASH = 0.5  # seconds, after a worker that died before it was ready
+DESCRIPTORS_TO_START = 16  # uvloop leaks those that it got, and hides why, where it runs out of them half-way
+LONGEST_PAUSE = 5.0  # seconds between tries to start one, while the system refuses
 
 _NEW_GROUP: int = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # Windows
 
@@ -34,6 +37,7 @@ class Events(Protocol):
 
     def worker_ready(self, worker: "Worker", timers: list[dict[str, Any]]) -> None: ...
     def worker_lost(self, worker: "Worker") -> None: ...
+    def workers_failing(self) -> None: ...  # one could not be started, or ended before it was ready
     def worker_replied(self, worker: "Worker", frame: frames.Frame) -> None: ...
 
 
@@ -100,7 +104,7 @@ class Crew:
 
     async def _keep_one(self) -> None:
         while True:
-            worker = Worker(await self._start())
+            worker = Worker(await self._started())
             self._workers.add(worker)
             logger.debug("worker %d started", worker.process.pid)
             worker.listening = asyncio.create_task(self._listen(worker))
@@ -111,7 +115,7 @@ class Crew:
                     raise
             self._let_go(worker)
             if not worker.address:
-                self._note_crash()
+                self._note_crash(f"The workers died {CRASHES} times before they had loaded the app.")
                 await asyncio.sleep(PAUSE_AFTER_CRASH)
 
     async def _listen(self, worker: Worker) -> None:
@@ -159,11 +163,27 @@ class Crew:
         if worker.address:
             self._events.worker_lost(worker)
 
+    async def _started(self) -> asyncio.subprocess.Process:
+        """Start a process, however often that takes: descriptors, memory and processes become free again."""
+        pause = PAUSE_AFTER_CRASH
+        while True:
+            try:
+                check_spare(DESCRIPTORS_TO_START)
+                return await self._start()
+            except OSError as error:
+                reason = error.strerror or str(error)
+                logger.error("a worker cannot be started: %s; trying again in %g s", reason, pause)
+                self._note_crash(f"No worker can be started: {reason}.")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
     async def _start(self) -> asyncio.subprocess.Process:
         number = next(self._numbers)
         arguments = ["--app", str(self._app), "--client", self._client]
         if sys.platform != "win32":
             arguments += ["--socket", str(self._run_folder / f"worker-{number}.sock")]
+        if self._ever_ready:
+            arguments.append("--again")
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "devhost.worker", *arguments),
             stdin=asyncio.subprocess.PIPE,
@@ -188,11 +208,12 @@ class Crew:
             raise WorkersBroken(message)
         logger.error(message)
 
-    def _note_crash(self) -> None:
+    def _note_crash(self, message: str) -> None:
+        self._events.workers_failing()
         self._crashes.append(time.monotonic())
         looping = len(self._crashes) == CRASHES and self._crashes[-1] - self._crashes[0] < CRASH_WINDOW
         if looping and not self._ever_ready:
-            raise WorkersBroken(f"The workers died {CRASHES} times before they had loaded the app.")
+            raise WorkersBroken(message)
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:

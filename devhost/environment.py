@@ -4,10 +4,14 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from devhost.ownership import owned
+from devhost.setup_error import SetupError
 
 SWEEPER_SCHEDULE = "*/5 * * * * *"
 BODY_LIMIT = 513 << 20  # bytes: the largest file, and the form around it
@@ -15,10 +19,6 @@ _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 # Pages that are served on this machine, from any port.
 CORS_ORIGINS = ",".join(f"{scheme}://{name}:*" for scheme in ("http", "https") for name in _LOCAL_NAMES)
 _MODEL_SETTINGS = ("MODEL_BASE_URL", "MODEL_AZURE_ENDPOINT")
-
-
-class SetupError(Exception):
-    """Something at start-up is not as it must be. The message is one line for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,9 @@ class Environment:
         return any(self.variables.get(name, "").strip() for name in _MODEL_SETTINGS)
 
 
-def prepare(app: Path, data: Path | None, outside: Mapping[str, str] = os.environ) -> Environment:
-    """Work out the workers' environment and make the data folder. Raises SetupError."""
+@contextmanager
+def prepared(app: Path, data: Path | None, outside: Mapping[str, str] = os.environ) -> Iterator[Environment]:
+    """Work out the workers' environment; make the data folder and own it meanwhile. Raises SetupError."""
     if not (app / "function_app.py").is_file():
         raise SetupError(f"There is no function_app.py in {app}.")
     ours = {
@@ -51,10 +52,11 @@ def prepare(app: Path, data: Path | None, outside: Mapping[str, str] = os.enviro
         # Workers run in the app's folder, which need not be the one that holds this package.
         "PYTHONPATH": os.pathsep.join(filter(None, [_package_root(), variables.get("PYTHONPATH", "")])),
     }
-    made = ""
-    if not variables.get("ASSISTANTS_API_KEY", "").strip():
-        made = variables["ASSISTANTS_API_KEY"] = _kept_api_key(folder)
-    return Environment(variables, folder, made)
+    with owned(folder):
+        made = ""
+        if not variables.get("ASSISTANTS_API_KEY", "").strip():
+            made = variables["ASSISTANTS_API_KEY"] = _kept_api_key(folder)
+        yield Environment(variables, folder, made)
 
 
 def check_model_is_not_us(variables: Mapping[str, str], host: str, port: int) -> None:

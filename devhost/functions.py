@@ -34,6 +34,10 @@ class AppBroken(Exception):
     """The app cannot be loaded. The message is one line."""
 
 
+class StoreBroken(AppBroken):
+    """The app is loaded and can say of each request why it can't serve it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Function:
     """One function of the app. `trigger` is its trigger's binding; `clients` are its durable client parameters."""
@@ -88,13 +92,14 @@ class App:
                 self._warm_up = function
 
     async def warm_up(self) -> None:
-        """Run the warm-up function, if there is one. Raises AppBroken if it finds that a setting is."""
+        """Run the warm-up function, if there is one. Raises AppBroken if it finds that a setting or the store is."""
         if self._warm_up is None:
             return
         outcome = await self.invoke("warmup", self._warm_up.name, "{}")
         if isinstance(outcome, Failure):
-            if outcome.error.startswith("SettingsError("):
-                raise AppBroken(outcome.trace.rstrip().rpartition("SettingsError: ")[2])
+            for name, kind in (("SettingsError", AppBroken), ("StoreBroken", StoreBroken)):
+                if outcome.error.startswith(f"{name}("):
+                    raise kind(outcome.trace.rstrip().rpartition(f"{name}: ")[2])
             logger.warning("%s failed: %s", self._warm_up.name, outcome.error)
 
     async def request(self, function: Function, request: Any) -> Any:

@@ -1,22 +1,39 @@
 """The public port: each connection is joined to the worker with the fewest, byte by byte.
 
-Nothing is parsed here, so a stream or a large upload costs no more than its bytes.
+Nothing is parsed here, so a stream or a large upload costs no more than its bytes. A connection that is
+one too many is answered with 503, so that there are descriptors left for what runs need.
 """
 
 import asyncio
 import errno
+import json
+import logging
 import socket
 import sys
 from contextlib import suppress
 from typing import cast
 
+from devhost.descriptors import Allowance
+
 PATIENCE = 10.0  # seconds that a connection waits for a worker
 
-_UNAVAILABLE = b'{"error":{"message":"No worker is ready. Try again.","type":"server_error","param":null,"code":null}}'
-_NO_WORKER = (
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
-    b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(_UNAVAILABLE), _UNAVAILABLE)
-)
+LINGER = 1.0  # seconds that a refused client has to read why: closed at once, it might find a broken connection
+
+logger = logging.getLogger("devhost.gate")
+
+
+def _refusal(message: str) -> bytes:
+    error = {"message": message, "type": "server_error", "param": None, "code": None}
+    body = json.dumps({"error": error}, separators=(",", ":")).encode()
+    return (
+        b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
+        b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    )
+
+
+_NO_WORKER = _refusal("No worker is ready. Try again.")
+_NO_WORKER_STARTS = _refusal("No worker can be started; the log of the service says why. Try again later.")
+_TOO_MANY = _refusal("There are too many connections. Try again.")
 
 
 class PortTaken(Exception):
@@ -43,7 +60,12 @@ def bind(host: str, port: int) -> socket.socket:
 class Gate:
     """Workers are known by the address they listen on: a socket's path, or `host:port`."""
 
-    def __init__(self) -> None:
+    def __init__(self, allowance: Allowance) -> None:
+        self._allowance = allowance
+        self._clients: set[Client] = set()
+        self._turned_away: set[Client] = set()
+        self._is_full = False
+        self._troubled = False
         self._joints: dict[str, set[Half]] = {}
         self._open = asyncio.Event()
         self._server: asyncio.Server | None = None
@@ -54,6 +76,7 @@ class Gate:
 
     def admit(self, address: str) -> None:
         self._joints[address] = set()
+        self._troubled = False
         self._open.set()
 
     def expel(self, address: str) -> None:
@@ -63,15 +86,36 @@ class Gate:
         if not self._joints:
             self._open.clear()
 
+    def note_trouble(self) -> None:
+        """Workers do not come up: whoever waits for one in vain is told so."""
+        self._troubled = True
+
     def close(self) -> None:
         """Take no more connections; those that are open stay."""
         if self._server:
             self._server.close()
 
     def receive(self, client: "Client") -> None:
+        if len(self._clients) >= self._allowance.connections:
+            self._turn_away(client)
+            return
+        self._clients.add(client)
         task = asyncio.get_running_loop().create_task(self._join(client))
         self._joining.add(task)
         task.add_done_callback(self._joining.discard)
+
+    def leave(self, client: "Client") -> None:
+        self._clients.discard(client)
+        self._turned_away.discard(client)
+        if len(self._clients) < self._allowance.connections * 0.9:
+            self._is_full = False
+
+    def _turn_away(self, client: "Client") -> None:
+        if not self._is_full:
+            self._is_full = True
+            logger.warning("%d connections are all that file descriptors allow; more get 503", len(self._clients))
+        client.refuse(_TOO_MANY, linger=len(self._turned_away) < self._allowance.refusals)
+        self._turned_away.add(client)
 
     async def _join(self, client: "Client") -> None:
         try:
@@ -87,9 +131,12 @@ class Gate:
                         return
                     except OSError:  # the worker has just died, and its end has not reached us yet
                         half.leave()
-                        await asyncio.sleep(0.05)
+                    except asyncio.CancelledError:
+                        half.leave()
+                        raise
+                    await asyncio.sleep(0.05)
         except TimeoutError:
-            client.refuse()
+            client.refuse(_NO_WORKER_STARTS if self._troubled else _NO_WORKER)
 
 
 class Side(asyncio.Protocol):
@@ -138,6 +185,7 @@ class Client(Side):
         self._gate = gate
         self._early: list[bytes] = []
         self._ended_early = False
+        self._refused = False
         self.gone = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -147,12 +195,12 @@ class Client(Side):
     def data_received(self, data: bytes) -> None:
         if self.other:
             super().data_received(data)
-        elif self.transport:
+        elif self.transport and not self._refused:
             self._early.append(data)
             self.transport.pause_reading()
 
     def eof_received(self) -> bool:
-        if self.other:
+        if self.other or self._refused:
             return super().eof_received()
         self._ended_early = True
         return True
@@ -169,12 +217,23 @@ class Client(Side):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.gone = True
+        self._gate.leave(self)
         super().connection_lost(exc)
 
-    def refuse(self) -> None:
-        if self.transport and not self.gone:
-            self.transport.write(_NO_WORKER)
+    def refuse(self, answer: bytes, *, linger: bool = True) -> None:
+        """Answer and end the connection; what the client still sends is dropped."""
+        if self.transport is None or self.gone:
+            return
+        self._refused = True
+        self._early.clear()
+        self.transport.write(answer)
+        if not linger:
             self.transport.close()
+            return
+        self.transport.resume_reading()
+        with suppress(OSError, RuntimeError):  # it is closing too
+            self.transport.write_eof()
+        asyncio.get_running_loop().call_later(LINGER, self.transport.abort)
 
 
 class Half(Side):

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from devhost import frames, local_model
+from devhost.background import Background
 from devhost.crew import Crew, Worker, WorkersBroken
+from devhost.descriptors import allowance, raise_limit
 from devhost.dispatch import Dispatcher
-from devhost.environment import Environment, SetupError, check_model_is_not_us, route_prefix
+from devhost.environment import Environment, check_model_is_not_us, route_prefix
 from devhost.gate import Gate
 from devhost.run_folder import run_folder
 from devhost.schedule import ScheduleError
@@ -50,33 +51,32 @@ class Host:
         self._alarm: asyncio.TimerHandle | None = None
         self._hub = LocalTaskHub(self._note_work)
         self._dispatcher = Dispatcher(self._complete)
-        self._gate = Gate()
+        self._gate = Gate(allowance(raise_limit(), options.workers))
         client = {"taskHubName": "local", "rpcBaseUrl": self._hub.serve(folder)}
         self._crew = Crew(options.workers, options.app, folder, json.dumps(client), environment.variables, events=self)
         self._ticker: Ticker | None = None
         self._ready: set[Worker] = set()
         self._stop = asyncio.Event()
-        self._fatal: asyncio.Future[None] = self._loop.create_future()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background(WorkersBroken, ScheduleError)
 
     async def run(self) -> None:
         """Serve until SIGINT or SIGTERM. Raises SetupError if the app cannot be served."""
         self._heed_signals()
         await self._gate.listen(self._listener)
-        self._begin(self._crew.keep())
+        self._background.begin(self._crew.keep())
         stopped = asyncio.create_task(self._stop.wait())
         try:
-            await asyncio.wait([stopped, self._fatal], return_when=asyncio.FIRST_COMPLETED)
-            if self._fatal.done():
-                self._fatal.result()
+            failed = self._background.failed
+            await asyncio.wait([stopped, failed], return_when=asyncio.FIRST_COMPLETED)
+            if failed.done():
+                failed.result()
         finally:
             await self._leave()
 
     async def _leave(self) -> None:
         """End what can be ended quickly; leave no process behind."""
         self._gate.close()
-        for task in self._tasks:
-            task.cancel()
+        self._background.stop()
         self._crew.stop()
         await self._crew.end(GOODBYE)
         self._hub.stop()
@@ -98,25 +98,6 @@ class Host:
         for number in numbers:
             self._loop.add_signal_handler(number, heed)
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a part of the host in the background; its failure is the host's."""
-
-        async def guarded() -> None:
-            try:
-                await work
-            except* WorkersBroken as group:
-                self._fail(SetupError(str(_first(group))))
-            except* ScheduleError as group:
-                self._fail(SetupError(str(_first(group))))
-
-        task = asyncio.create_task(guarded())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _fail(self, error: SetupError) -> None:
-        if not self._fatal.done():
-            self._fatal.set_exception(error)
-
     # What workers report
 
     def worker_ready(self, worker: Worker, timers: list[dict[str, Any]]) -> None:
@@ -131,6 +112,9 @@ class Host:
         self._gate.expel(worker.address)
         self._dispatcher.lose(worker)
 
+    def workers_failing(self) -> None:
+        self._gate.note_trouble()
+
     def worker_replied(self, worker: Worker, frame: frames.Frame) -> None:
         self._dispatcher.reply(worker, frame)
 
@@ -138,9 +122,9 @@ class Host:
         try:
             self._ticker = Ticker(timers, self._environment.variables, lambda tick: self._dispatcher.add([tick]))
         except ScheduleError as error:
-            self._fail(SetupError(str(error)))
+            self._background.fail(error)
             return
-        self._begin(self._ticker.run())
+        self._background.begin(self._ticker.run())
         port = self._listener.getsockname()[1]
         prefix = route_prefix(self._options.app)
         print(f"Listening on http://localhost:{port}/{prefix}".rstrip("/"), flush=True)
@@ -156,6 +140,12 @@ class Host:
             self._loop.call_soon_threadsafe(self._hand_out)
 
     def _hand_out(self) -> None:
+        try:
+            self._move_work()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the host ends with it and says so
+            self._background.fail(error)
+
+    def _move_work(self) -> None:
         """Move what is ready from the hub to the workers; come back when the next durable timer is due."""
         self._noted = False
         due = self._hub.fire_timers(datetime.now(UTC))
@@ -174,11 +164,6 @@ class Host:
             self._hub.complete_activity(work, outcome)
         elif self._ticker:
             self._ticker.done(work)
-
-
-def _first(group: BaseExceptionGroup) -> BaseException:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 async def serve(options: Options, environment: Environment, listener: socket.socket) -> None:

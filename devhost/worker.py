@@ -22,7 +22,7 @@ from devhost import frames
 from devhost.connection import HttpConnection
 from devhost.environment import route_prefix
 from devhost.event_loop import new_event_loop
-from devhost.functions import App, AppBroken
+from devhost.functions import App, AppBroken, StoreBroken
 from devhost.http import HttpApp
 from devhost.logs import start_logging
 from devhost.work import Failure
@@ -114,7 +114,7 @@ async def run(host: Host, options: argparse.Namespace) -> NoReturn:
     host.start(lambda frame: loop.call_soon_threadsafe(accept, frame))
     try:
         app = App(Path(options.app), options.client)
-        await app.warm_up()
+        await _warm_up(app, options.again)
     except AppBroken as error:
         logger.debug("loading", exc_info=True)
         host.send({"broken": str(error)})
@@ -129,6 +129,16 @@ async def run(host: Host, options: argparse.Namespace) -> NoReturn:
     server.should_exit = True
     await serving
     host.leave(0)
+
+
+async def _warm_up(app: App, again: bool) -> None:
+    """Raises AppBroken; not for a store that broke while the service ran: requests are to be told why."""
+    try:
+        await app.warm_up()
+    except StoreBroken as error:
+        if not again:
+            raise
+        logger.error("%s", error)
 
 
 def _server_config(app: App, options: argparse.Namespace) -> uvicorn.Config:
@@ -159,6 +169,7 @@ def main() -> None:
     parser.add_argument("--app", required=True)
     parser.add_argument("--client", required=True, help="what a durable client binding gives, JSON")
     parser.add_argument("--socket", help="where to listen; without it on a free port")
+    parser.add_argument("--again", action="store_true", help="the host has had workers that were ready")
     options = parser.parse_args()
     # Ctrl-C reaches the whole terminal; the host decides what becomes of its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -61,6 +61,10 @@ class Blobs(Protocol):
         """
         ...
 
+    async def check(self) -> None:
+        """Raise StoreUnavailable if the store can't serve now, with a reason that anybody may read."""
+        ...
+
     async def close(self) -> None:
         """Let go of connections. The port is not used afterwards."""
         ...

@@ -21,8 +21,9 @@ class Document:
     """One stored document.
 
     `sort` places it among the documents of its kind in a listing. `terms` are the values by which
-    `list` can filter: equality only. `unfinished_since` (Unix seconds) marks a run that somebody
-    has to see through, from then on. `ttl` (seconds from the commit) lets the store forget the document.
+    `list` can filter: equality only. `unfinished_since` (Unix seconds) marks what somebody has to see
+    through, from then on: a run, or a thread whose entry in the list is behind. `ttl` (seconds from the
+    commit) lets the store forget the document.
     `version` is the store's; a document not yet stored has "".
     """
 
@@ -61,7 +62,7 @@ Change = Create | Replace | Delete
 
 
 @dataclass(frozen=True, slots=True)
-class UnfinishedRun:
+class Unfinished:
     partition: str
     document: Document
 
@@ -91,10 +92,17 @@ class Documents(Protocol):
         """
         ...
 
-    async def unfinished_runs(self, older_than: float, *, limit: int = 100) -> list[UnfinishedRun]:
+    async def unfinished(self, older_than: float, *, limit: int = 100) -> list[Unfinished]:
         """Return documents whose `unfinished_since` is below `older_than`, oldest first, of all partitions.
 
         The one query across partitions; for the sweeper alone.
+        """
+        ...
+
+    async def check(self) -> None:
+        """Raise StoreUnavailable if the store can't serve now, with a reason that anybody may read.
+
+        Costs a read, on a store that is ours alone (a file) also a write.
         """
         ...
 

@@ -22,5 +22,5 @@ class TaskHub(Protocol):
         ...
 
     async def ready(self) -> bool:
-        """Say whether the hub answers."""
+        """Say whether the hub answers. Waits for one that is only slow; how long is the caller's business."""
         ...

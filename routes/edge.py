@@ -20,6 +20,7 @@ from errors import (
     NotFound,
     RangeNotSatisfiable,
     ServiceError,
+    StoreBroken,
     StoreUnavailable,
     TooLarge,
     Unauthorized,
@@ -45,6 +46,7 @@ FAILURES: dict[type[ServiceError], Failure] = {
     TooLarge: Failure(413, "invalid_request_error"),
     RangeNotSatisfiable: Failure(416, "invalid_request_error"),
     StoreUnavailable: Failure(503, "server_error"),
+    StoreBroken: Failure(503, "server_error"),
 }
 
 _API_VERSION = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])(-preview)?|v1|preview")

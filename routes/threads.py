@@ -1,10 +1,13 @@
 """Threads: create, list, retrieve, modify, delete (B.2).
 
 A thread has an entry in the list of threads, which lives in another partition. The entry is made
-before the thread and removed after it: whatever is cut in between can be listed and deleted.
+before the thread and removed after it: whatever is cut in between can be listed and deleted. It follows a
+modification within seconds, also of one that was cut (events/thread_list.py).
 """
 
 import re
+import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,11 +25,12 @@ from domain.threads import (
     thread_entry,
     tombstone,
 )
-from errors import InvalidRequest
+from errors import InvalidRequest, StoreUnavailable
 from events.addresses import active_run_of, thread_partition
 from events.races import settle
+from events.thread_list import changed_thread, list_partition, update_entry
 from ids import new_id
-from ports.documents import MAX_CHANGES, Create, Delete, Document, Replace
+from ports.documents import MAX_CHANGES, Create, Delete, Document
 from routes.file_references import check_files
 from routes.locks import load_thread
 from routes.lookup import path_id
@@ -109,29 +113,13 @@ async def modify_thread(call: Call) -> Response:
     async def modify() -> dict[str, Any]:
         thread = await load_thread(call, partition, thread_id)
         resource = modified_thread(thread.body["resource"], body)
-        modified = replace(thread, body=thread.body | {"resource": resource})
-        await call.documents.commit(partition, Replace(modified, thread.version))
+        await call.documents.commit(partition, changed_thread(thread, resource, now=time.time()))
         return resource
 
     modified = await settle(modify)
-    await _update_entry(call, partition, thread_id)
+    with suppress(StoreUnavailable):  # it is stored; the sweeper sees to the list
+        await update_entry(call.documents, partition, thread_id)
     return reply(modified)
-
-
-async def _update_entry(call: Call, partition: str, thread_id: str) -> None:
-    """Make the list show the thread as it is now."""
-
-    async def update() -> None:
-        # The entry is read first: whoever changes the thread after that also changes the entry, and
-        # then one of the two commits is a Conflict.
-        entry = await call.documents.get(_list_partition(call), entry_id(thread_id))
-        thread = await call.documents.get(partition, thread_id)
-        if entry and thread:
-            resource = thread.body["resource"]
-            current = replace(entry, body={"resource": resource}, terms=metadata_terms(resource["metadata"]))
-            await call.documents.commit(_list_partition(call), Replace(current, entry.version))
-
-    await settle(update)
 
 
 @operation(bp, "DELETE", "threads/{thread_id}")
@@ -185,4 +173,4 @@ async def _remove_entry(call: Call, entry_id: str) -> None:
 
 
 def _list_partition(call: Call) -> str:
-    return f"{call.principal.tenant}/threads"
+    return list_partition(call.principal.tenant)

@@ -98,7 +98,7 @@ async def test_throttling_that_lasts_is_told_with_its_time(documents: CosmosDocu
     attempts = [
         documents.get(PARTITION, "msg_0"),
         documents.list(PARTITION, "message", limit=10),
-        documents.unfinished_runs(1e9),
+        documents.unfinished(1e9),
         documents.commit(PARTITION, Create(message(0))),
     ]
     for attempt in attempts:
@@ -177,10 +177,10 @@ async def test_every_operation_tells_its_charge(documents, charges, cosmos_doubl
     await documents.get(PARTITION, "msg_1")
     await documents.list(PARTITION, "message", limit=10)
     await documents.wait_for(PARTITION, "msg_0", timeout=0)
-    await documents.unfinished_runs(1e9)
+    await documents.unfinished(1e9)
     with pytest.raises(Conflict):
         await documents.commit(PARTITION, Create(message(0)))
-    assert charges.keys() == {"commit", "get", "list", "wait_for", "unfinished_runs"}
+    assert charges.keys() == {"commit", "get", "list", "wait_for", "unfinished"}
     assert len(charges["get"]) == 2
     assert all(units > 0 for units in charges["commit"])
     assert stored

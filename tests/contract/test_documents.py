@@ -123,7 +123,7 @@ class TestCommit:
         assert await documents.get(PARTITION, "msg_1") == replace(new, version=stored.version)
         assert await ids(documents, where={"run_id": "run_1"}) == []
         assert await ids(documents, where={"run_id": "run_2"}, after="000000000008") == ["msg_1"]
-        assert await documents.unfinished_runs(1e12) == []
+        assert await documents.unfinished(1e12) == []
 
     async def test_a_replace_starts_the_ttl_again(self, documents: Documents):
         [first] = await create(documents, message(1, ttl=3))
@@ -324,20 +324,20 @@ class TestList:
         assert len(await ids(documents, limit=230, descending=True)) == 230
 
 
-class TestUnfinishedRuns:
+class TestUnfinished:
     async def test_oldest_first_of_all_partitions(self, documents: Documents):
         await create(documents, message(1, unfinished_since=30.0), message(2), message(3, unfinished_since=10.5))
         await create(documents, message(4, unfinished_since=20.0), partition=OTHER)
-        found = await documents.unfinished_runs(30.0)
+        found = await documents.unfinished(30.0)
         assert [(run.partition, run.document.id) for run in found] == [(PARTITION, "msg_3"), (OTHER, "msg_4")]
         assert found[1].document == await documents.get(OTHER, "msg_4")
-        assert [run.document.id for run in await documents.unfinished_runs(31.0, limit=2)] == ["msg_3", "msg_4"]
+        assert [run.document.id for run in await documents.unfinished(31.0, limit=2)] == ["msg_3", "msg_4"]
 
     async def test_a_finished_or_deleted_run_is_not_among_them(self, documents: Documents):
         [first, second] = await create(documents, message(1, unfinished_since=1.0), message(2, unfinished_since=2.0))
         done = replace(first, unfinished_since=None)
         await documents.commit(PARTITION, Replace(done, first.version), Delete(second.id))
-        assert await documents.unfinished_runs(1e12) == []
+        assert await documents.unfinished(1e12) == []
 
 
 class TestWaitFor:

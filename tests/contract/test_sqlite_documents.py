@@ -160,18 +160,6 @@ async def test_a_taken_id_is_taken_in_every_partition(documents: SqliteDocuments
         await documents.commit("default/thread_2", Create(Document("msg_1", "message", {})))
 
 
-def test_a_file_of_a_newer_version_is_refused_with_a_clear_message(file: Path):
-    SqliteDocuments(file)._reader.pragma("user_version", 99)
-    with pytest.raises(RuntimeError, match=r"newer version.*schema 99"):
-        SqliteDocuments(file)
-
-
-def test_a_place_that_cannot_be_written_is_unavailable(tmp_path: Path):
-    (tmp_path / "store.db").mkdir()
-    with pytest.raises(StoreUnavailable):
-        SqliteDocuments(tmp_path / "store.db")
-
-
 async def test_what_has_expired_is_removed_in_time_with_its_terms(documents: SqliteDocuments):
     for start in range(0, CLEANUP_BATCH, 50):
         batch = [Document(f"b{n}", "batch", {}, f"{n}", {"run_id": "r"}, ttl=1) for n in range(start, start + 50)]

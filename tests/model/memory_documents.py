@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from adapters.encoding import decoded, encoded
 from errors import Conflict
-from ports.documents import Change, Create, Delete, Document, Replace, UnfinishedRun
+from ports.documents import Change, Create, Delete, Document, Replace, Unfinished
 
 Key = tuple[str, str]  # partition and id
 
@@ -108,7 +108,7 @@ class MemoryDocuments:
         finally:
             arrivals.discard(arrival)
 
-    async def unfinished_runs(self, older_than: float, *, limit: int = 100) -> list[UnfinishedRun]:
+    async def unfinished(self, older_than: float, *, limit: int = 100) -> list[Unfinished]:
         now = self._memory.clock()
         due = [
             (entry.document.unfinished_since, entry)
@@ -118,7 +118,10 @@ class MemoryDocuments:
             and (entry.expires_at is None or entry.expires_at > now)
         ]
         due.sort(key=lambda found: found[0])
-        return [UnfinishedRun(entry.partition, entry.read()) for _, entry in due[:limit]]
+        return [Unfinished(entry.partition, entry.read()) for _, entry in due[:limit]]
+
+    async def check(self) -> None:
+        pass
 
     async def close(self) -> None:
         pass

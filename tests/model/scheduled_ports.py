@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from errors import StoreUnavailable
-from ports.documents import Change, Document, UnfinishedRun
+from ports.documents import Change, Document, Unfinished
 from ports.task_hub import RunAddress
 from tests.model.memory_documents import MemoryDocuments
 from tests.model.scheduler import Actor, Fate
@@ -38,9 +38,12 @@ class ScheduledDocuments:
         await self._read(f"{'see' if found else 'miss'} {id}")
         return found
 
-    async def unfinished_runs(self, older_than: float, *, limit: int = 100) -> list[UnfinishedRun]:
+    async def unfinished(self, older_than: float, *, limit: int = 100) -> list[Unfinished]:
         await self._read("unfinished runs")
-        return await self.store.unfinished_runs(older_than, limit=limit)
+        return await self.store.unfinished(older_than, limit=limit)
+
+    async def check(self) -> None:
+        pass
 
     async def close(self) -> None:
         pass

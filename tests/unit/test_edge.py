@@ -246,7 +246,9 @@ async def test_health_needs_no_key_and_says_what_is_missing(wired):
     assert json.loads(bytes(response.body)) == {
         "status": "degraded",
         "store": "ready",
+        "files": "ready",
         "task_hub": "unavailable",
         "model": "not configured",
         "api_key": "configured",
+        "reasons": {"task_hub": "The task hub cannot be reached."},
     }

@@ -120,8 +120,38 @@ def test_an_api_key_is_made_once_and_kept_for_its_owner(start_host: StartHost):
     if os.name == "posix":
         assert stat.S_IMODE(kept.stat().st_mode) == 0o600
 
+    host.kill()
     again = start_host("--data", str(host.data)).ready()
     assert again.get("where").json()["ASSISTANTS_API_KEY"] == key
+
+
+def test_a_second_host_on_the_same_data_is_one_clear_line_and_disturbs_nobody(start_host: StartHost):
+    first = start_host().ready()
+    first.post("start/plain/a")
+    before = (first.data / "api-key").read_text()
+    line = refusal(start_host("--data", str(first.data)))
+    owner = f"process {first.process.pid}"
+    assert line == f"The data folder {first.data} is in use by another host ({owner}). Stop it first."
+    assert (first.data / "api-key").read_text() == before
+    eventually(lambda: first.notes("end"))
+    assert first.get("where").status_code == 200
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills with a signal")
+def test_data_whose_host_was_killed_is_free_at_once_even_if_its_workers_linger(start_host: StartHost):
+    first = start_host("--workers", "2").ready()
+    for worker in first.workers():
+        worker.suspend()
+    os.kill(first.process.pid, signal.SIGKILL)
+    first.process.wait(10)
+    again = start_host("--data", str(first.data)).ready()
+    assert again.get("where").status_code == 200
+
+
+def test_data_where_nothing_can_be_written_is_one_clear_line(start_host: StartHost, tmp_path: Path):
+    (tmp_path / "data" / "host.lock").mkdir(parents=True)
+    line = refusal(start_host("--data", str(tmp_path / "data")))
+    assert line == f"The data folder {tmp_path / 'data'} cannot be written: Is a directory."
 
 
 def test_a_given_api_key_is_neither_kept_nor_printed(start_host: StartHost):
