@@ -11,6 +11,7 @@ import wiring
 from hosting.mend import mend_worker
 
 wiring.settings()  # an app with broken settings does not start
+wiring.host()
 
 mend_worker()
 

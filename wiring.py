@@ -3,6 +3,7 @@ everything below them takes its ports as arguments."""
 
 from functools import cache
 
+from hosting.configuration import HostConfiguration
 from ports.blobs import Blobs
 from ports.documents import Documents
 from ports.language_model import LanguageModel
@@ -13,6 +14,11 @@ from settings import Settings
 @cache
 def settings() -> Settings:
     return Settings.from_environment()
+
+
+@cache
+def host() -> HostConfiguration:
+    return HostConfiguration.read()
 
 
 @cache

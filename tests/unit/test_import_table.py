@@ -10,8 +10,8 @@ ROOT = Path(__file__).parents[2]
 EVERYONE_MAY = {"errors", "ids", "texts"}
 MAY_IMPORT = {
     "function_app": {"routes", "orchestrators", "activities", "timers", "wiring", "hosting"},
-    "hosting": set(),
-    "wiring": {"settings", "ports", "adapters"},
+    "hosting": {"settings"},
+    "wiring": {"settings", "ports", "adapters", "hosting"},
     "settings": set(),
     "errors": set(),
     "ids": set(),
