@@ -15,6 +15,14 @@ def settings() -> Settings:
     return Settings.from_environment()
 
 
+def check() -> None:
+    """Raise SettingsError for what the settings or the adapters find broken, before any request comes."""
+    if settings().cosmos_endpoint:
+        documents()  # a local file is opened by the processes that use it
+    blobs()
+    language_model()
+
+
 @cache
 def documents() -> Documents:
     if settings().cosmos_endpoint:

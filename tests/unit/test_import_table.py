@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 EVERYONE_MAY = {"errors", "ids", "texts"}
 MAY_IMPORT = {
     "function_app": {"routes", "orchestrators", "activities", "timers", "wiring", "hosting"},
-    "hosting": set(),
+    "hosting": {"settings"},
     "wiring": {"settings", "ports", "adapters"},
     "settings": set(),
     "errors": set(),
