@@ -1,21 +1,28 @@
 """The front door: checks the settings and registers blueprints, nothing else."""
 
-import azure.durable_functions as df
 import azure.functions as func
 
-import activities
-import orchestrators
-import routes
-import timers
-import wiring
-from hosting.mend import mend_worker
+from hosting.broken_app import or_broken
 
-wiring.settings()  # an app with broken settings does not start
-wiring.host()
 
-mend_worker()
+def whole_app() -> func.FunctionRegister:
+    # Imported here, so that in Azure somebody can say that one of them doesn't load.
+    import azure.durable_functions as df
 
-app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)  # routes/edge.py authenticates
+    import activities
+    import orchestrators
+    import routes
+    import timers
+    import wiring
+    from hosting.mend import mend_worker
 
-for blueprint in (*routes.blueprints, *orchestrators.blueprints, *activities.blueprints, *timers.blueprints):
-    app.register_functions(blueprint)
+    wiring.check()  # an app with broken settings does not start
+    mend_worker()
+
+    app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)  # routes/edge.py authenticates
+    for blueprint in (*routes.blueprints, *orchestrators.blueprints, *activities.blueprints, *timers.blueprints):
+        app.register_functions(blueprint)
+    return app
+
+
+app = or_broken(whole_app)

@@ -15,6 +15,10 @@ LONGEST_RUN = 30 * 86_400.0  # seconds; its log is kept that long too
 AZURE_SETS = ("WEBSITE_INSTANCE_ID", "WEBSITE_SITE_NAME")
 
 
+def is_azure(environment: Mapping[str, str] = os.environ) -> bool:
+    return any(environment.get(name, "").strip() for name in AZURE_SETS)
+
+
 class SettingsError(Exception):
     """A setting is missing or broken. The message names it and fits on one line."""
 
@@ -90,7 +94,7 @@ class Settings:
             raise SettingsError(
                 "COSMOS_KEY is for emulators on this machine: in Azure the app's identity opens the store."
             )
-        if any(map(text, AZURE_SETS)) and not (settings.cosmos_endpoint and settings.blob_endpoint):
+        if is_azure(environment) and not (settings.cosmos_endpoint and settings.blob_endpoint):
             raise SettingsError(
                 "In Azure set COSMOS_ENDPOINT and BLOB_ENDPOINT: what an instance's disk holds is lost with it."
             )

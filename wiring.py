@@ -16,6 +16,15 @@ def settings() -> Settings:
     return Settings.from_environment()
 
 
+def check() -> None:
+    """Raise SettingsError for what the settings or the adapters find broken, before any request comes."""
+    host()
+    if settings().cosmos_endpoint:
+        documents()  # a local file is opened by the processes that use it
+    blobs()
+    language_model()
+
+
 @cache
 def host() -> HostConfiguration:
     return HostConfiguration.read()

@@ -189,14 +189,15 @@ class TurnDelivery:
 
     async def _follow(self, number: int) -> Outcome | None:
         """Wait for what the delivery that took over records; None if it stands still."""
-        seen_at = self.clock()
-        while self.clock() - seen_at < STANDS_STILL:
+        loop = asyncio.get_running_loop()  # whose clock is never set
+        seen_at = loop.time()
+        while loop.time() - seen_at < STANDS_STILL:
             run = await self.documents.get(self.partition, self.run_id)
             outcome = standing(run, self.clock()) or await self._recorded(run)
             if outcome:
                 return outcome
             while await self.documents.get(self.partition, batch_id(self.run_id, number)):
-                number, seen_at = number + 1, self.clock()
+                number, seen_at = number + 1, loop.time()
             await asyncio.sleep(FOLLOW_INTERVAL)
         return None
 

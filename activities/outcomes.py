@@ -6,6 +6,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 from domain import runs
 from domain.runs import Ending
 from errors import StoreUnavailable
+from events.lifetimes import is_over
 from events.run_record import run_of
 from ports.documents import Document
 
@@ -57,7 +58,7 @@ def standing(document: Document | None, now: float) -> Outcome | None:
         return {"outcome": "over"}
     if run["status"] == "cancelling":
         return {"outcome": "cancelling"}
-    return {"outcome": "expired"} if runs.is_past_expiry(run, now) else None
+    return {"outcome": "expired"} if is_over(run, now) else None
 
 
 def closed(ending: Ending) -> Outcome:

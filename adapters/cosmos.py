@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -119,6 +119,22 @@ class CosmosDocuments:
         except RuntimeError as error:
             raise StoreUnavailable("Cosmos DB has no such database or container.") from error
 
+    async def stream(
+        self,
+        partition: str,
+        kind: str,
+        *,
+        limit: int,
+        after: str | None = None,
+        before: str | None = None,
+        descending: bool = False,
+        where: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Document]:
+        """Cosmos DB answers in pages of 4 MB at most; each is asked for when the one before it has been taken."""
+        query = listing(partition, kind, after, before, descending, where)
+        async for stored in self._found("list", query, limit, partition):
+            yield document(stored)
+
     async def close(self) -> None:
         await self._client.close()
         if self._credential is not None:
@@ -156,11 +172,18 @@ class CosmosDocuments:
                 return None
 
     async def _query(self, operation: str, query: Query, limit: int, partition: str | None = None) -> Sequence[Item]:
-        """Return up to `limit` of what the query finds; asked in pages of that size, it costs one page."""
+        return [stored async for stored in self._found(operation, query, limit, partition)]
+
+    async def _found(
+        self, operation: str, query: Query, limit: int, partition: str | None = None
+    ) -> AsyncIterator[Item]:
+        """Yield up to `limit` of what the query finds; asked in pages of that size, small ones cost one page."""
+        if limit < 1:
+            return
         container = await self._opened()
         text, parameters = query
         scope: dict[str, Any] = {} if partition is None else {"partition_key": partition}
-        found: list[Item] = []
+        found = 0
         with store_errors():
             async for stored in container.query_items(
                 text,
@@ -169,10 +192,10 @@ class CosmosDocuments:
                 response_hook=self._charged(operation),
                 **scope,
             ):
-                found.append(stored)
-                if len(found) >= limit:
-                    break
-        return found[:limit]
+                yield stored
+                found += 1
+                if found == limit:
+                    return
 
     async def _batch(
         self, partition: str, changes: Sequence[Change], bodies: Sequence[dict[str, Any]], writer: str

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,12 @@ from errors import Conflict, StoreUnavailable
 from ports.documents import Change, Create, Document, Replace, Unfinished
 
 POLL = 0.002  # seconds
+PIECE = 2_000_000  # characters of bodies that a stream reads at once
 
 Written = list[Document]
 
 _COLUMNS = "d.id, d.kind, d.body, d.sort, d.terms, d.unfinished_since, d.ttl, d.version"
+_BODY, _SORT = 2, 3  # among the columns
 _VISIBLE = "(d.expires_at IS NULL OR d.expires_at > ?)"
 _GET = f"SELECT {_COLUMNS} FROM documents AS d WHERE d.id = ? AND d.partition = ? AND {_VISIBLE}"
 _UNFINISHED = f"""
@@ -93,6 +95,29 @@ class SqliteDocuments:
             if self._commits.foreign_version() == before:
                 raise  # else others write, and only this one came too late
 
+    async def stream(
+        self,
+        partition: str,
+        kind: str,
+        *,
+        limit: int,
+        after: str | None = None,
+        before: str | None = None,
+        descending: bool = False,
+        where: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Document]:
+        while limit > 0:
+            lower, upper = (before, after) if descending else (after, before)
+            query, values = _listing(partition, kind, lower, upper, descending, where or {})
+            # Nothing stays open in between: the log can't be cut back while a reader takes his time.
+            rows, is_all = self._read_piece(query, (*values, time.time(), limit))
+            for row in rows:
+                yield _document(row)
+            if is_all:
+                return
+            limit -= len(rows)
+            after = rows[-1][_SORT]
+
     async def close(self) -> None:
         if self._watching is not None:
             self._watching.cancel()
@@ -129,6 +154,20 @@ class SqliteDocuments:
     def _read(self, query: str, values: Sequence[Any]) -> Sequence[Any]:
         with store_errors():
             return self._reader.execute(query, values).fetchall()
+
+    def _read_piece(self, query: str, values: Sequence[Any]) -> tuple[Sequence[Any], bool]:
+        """Return what the query finds, or its first rows, which take PIECE; and whether that is all."""
+        rows: list[Any] = []
+        size = 0
+        with store_errors():
+            cursor = self._reader.execute(query, values)
+            for row in cursor:
+                rows.append(row)
+                size += len(row[_BODY])
+                if size >= PIECE:
+                    cursor.close(True)
+                    return rows, False
+        return rows, True
 
     def _watch(self) -> None:
         """Look for what other processes commit, every POLL seconds as long as somebody waits."""

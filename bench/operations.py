@@ -7,7 +7,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -53,6 +53,10 @@ class CountingDocuments(SqliteDocuments):
     async def list(self, *where: Any, **which: Any) -> list[Document]:
         self.counts["listings"] += 1
         return await super().list(*where, **which)
+
+    def stream(self, *where: Any, **which: Any) -> AsyncIterator[Document]:
+        self.counts["listings"] += 1
+        return super().stream(*where, **which)
 
     async def wait_for(self, partition: str, id: str, *, timeout: float) -> Document | None:
         self.counts["waits for a batch"] += 1

@@ -33,20 +33,23 @@ class Ticker:
         self._running.discard(tick.name)
 
     async def _run_one(self, name: str, schedule: Schedule) -> None:
-        due = schedule.next_after(datetime.now(UTC))
         while True:
-            left = (due - datetime.now(UTC)).total_seconds()
-            if left > 0:
-                # Short sleeps: a laptop that slept meanwhile does not owe us the rest of a long one.
-                await asyncio.sleep(min(left, 60.0))
-                continue
+            await _wait_until(schedule.next_after(datetime.now(UTC)))
             self._tick(name)
-            due = schedule.next_after(datetime.now(UTC))
 
     def _tick(self, name: str) -> None:
         if name not in self._running:
             self._running.add(name)
             self._give(Work("timer", name, ""))
+
+
+async def _wait_until(due: datetime) -> None:
+    """Wait as long as it was until then, also if the clock is set back meanwhile; no longer if it is set forward."""
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + (due - datetime.now(UTC)).total_seconds()
+    while (left := min(ends_at - loop.time(), (due - datetime.now(UTC)).total_seconds())) > 0:
+        # Short sleeps: a laptop that slept meanwhile does not owe us the rest of a long one.
+        await asyncio.sleep(min(left, 60.0))
 
 
 def _schedule(timer: dict[str, Any], settings: Mapping[str, str]) -> Schedule:

@@ -7,6 +7,7 @@ should pass at once (queued, cancelling); a run in progress is the sweeper's.
 
 from domain import runs
 from events.closing import close
+from events.lifetimes import is_ahead, is_over
 from events.run_record import run_of
 from ports.documents import Document, Documents
 from ports.task_hub import RunAddress, TaskHub
@@ -28,13 +29,21 @@ async def tend(
         return False
     status = resource["status"]
     grace = EXPIRY_GRACE if sweeping and status != "requires_action" else 0.0
-    if runs.is_past_expiry(resource, now - grace):
+    if is_over(resource, now, grace=grace):
         await close(documents, partition, resource["thread_id"], run.id, runs.Ending("expired"), now=now)
         return True
     passes_at_once = status in ("queued", "cancelling")
-    if (passes_at_once or sweeping) and run.unfinished_since is not None and now - run.unfinished_since > SLEEPS:
+    if (passes_at_once or sweeping) and _sleeps(run, now):
         await hub.wake(address_of(partition, run), nudge_of(run))
     return False
+
+
+def _sleeps(run: Document, now: float) -> bool:
+    """Whether nothing has happened to the run for a while. A moment that is yet to come is no proof of life."""
+    since = run.unfinished_since
+    if since is None or run_of(run)["status"] == "requires_action":
+        return False
+    return now - since > SLEEPS or is_ahead(since, now)
 
 
 def address_of(partition: str, run: Document) -> RunAddress:

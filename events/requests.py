@@ -14,6 +14,7 @@ from domain import run_steps, runs
 from domain.tool_outputs import outputs_by_call
 from errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
 from events.closing import close
+from events.lifetimes import is_over
 from events.log import batch_document, ended_step_event, run_event
 from events.races import settle
 from events.run_record import changed_run, lifetime_of, run_of
@@ -90,7 +91,7 @@ async def _load_unexpired(documents: Documents, partition: str, run_id: str, *, 
     """Return the run; one whose time is over is closed first, however late its timer is (E.2.3)."""
     document = await load_run(documents, partition, run_id)
     run = run_of(document)
-    if runs.is_terminal(run) or not runs.is_past_expiry(run, now):
+    if runs.is_terminal(run) or not is_over(run, now):
         return document
     await close(documents, partition, run["thread_id"], run_id, runs.Ending("expired"), now=now)
     return await load_run(documents, partition, run_id)

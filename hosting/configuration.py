@@ -26,7 +26,9 @@ LAST_WORDS = 60.0  # seconds before the host's cut at which we end by ourselves
 LARGEST_SHARE = 0.2  # of a short time that this may be
 DEFAULT_PROVIDER = "AzureStorage"
 
-_OVERRIDES = "AzureFunctionsJobHost"
+TIMEOUT = "functionTimeout"
+OVERRIDES = "AzureFunctionsJobHost"  # what the names of such variables begin with
+NAMES = (BODY_LIMIT, TIMEOUT)  # as messages call what is broken
 _SPAN = re.compile(r"(?:(\d{1,7})\.)?([01]?\d|2[0-3]):([0-5]?\d):([0-5]?\d)(\.\d{1,7})?")
 
 
@@ -63,7 +65,7 @@ class HostConfiguration:
     def read(cls, environment: Mapping[str, str] = os.environ, path: Path = HOST_JSON) -> "HostConfiguration":
         """Raises SettingsError for what the host itself would not take."""
         given = _Given(environment, _host_json(path))
-        timeout = given.value("functionTimeout")
+        timeout = given.value(TIMEOUT)
         provider = given.value("extensions", "durableTask", "storageProvider", "type")
         return cls(
             body_limit=_body_limit(environment.get(BODY_LIMIT, "").strip()),
@@ -79,7 +81,7 @@ class _Given:
 
     def value(self, *path: str) -> Any:
         """Return what the environment, or else host.json, says at that path; None if nothing does."""
-        name = "__".join((_OVERRIDES, *path)).lower()
+        name = "__".join((OVERRIDES, *path)).lower()
         for key, value in self.environment.items():
             if key.lower() == name and value.strip():
                 return value.strip()
@@ -117,10 +119,10 @@ def _seconds(given: Any) -> float:
         return math.inf
     span = _SPAN.fullmatch(given) if isinstance(given, str) else None
     if not span:
-        raise SettingsError("functionTimeout must be hh:mm:ss, d.hh:mm:ss, or -1 for none (host.json).")
+        raise SettingsError(f"{TIMEOUT} must be hh:mm:ss, d.hh:mm:ss, or -1 for none.")
     days, hours, minutes, seconds = (int(part or 0) for part in span.groups()[:4])
     fraction = float(span[5] or 0)
     total = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds() + fraction
     if total < 1:
-        raise SettingsError("functionTimeout must be at least one second (host.json).")
+        raise SettingsError(f"{TIMEOUT} must be at least one second.")
     return total

@@ -45,7 +45,7 @@ def mend_worker() -> Pairs | None:
     from hosting.web_server import WebServer, web_app_class
 
     # Several entries for each invocation, which would all be stored, and paid.
-    library_logger.setLevel(logging.WARNING)
+    library_logger.setLevel(max(library_logger.level, logging.WARNING))
     coordinator.mended = pairs = Pairs()
     for name in _METHODS:
         setattr(coordinator, name, _delegating(getattr(pairs, name)))

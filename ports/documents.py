@@ -4,7 +4,7 @@ What both Cosmos DB and SQLite do well, and nothing else. A partition is `{tenan
 unique in the whole store.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -103,6 +103,24 @@ class Documents(Protocol):
         """Raise StoreUnavailable if the store can't serve now, with a reason that anybody may read.
 
         Costs a read, on a store that is ours alone (a file) also a write.
+        """
+        ...
+
+    def stream(
+        self,
+        partition: str,
+        kind: str,
+        *,
+        limit: int,
+        after: str | None = None,
+        before: str | None = None,
+        descending: bool = False,
+        where: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Document]:
+        """Yield what `list` returns, holding a few megabytes of it at a time.
+
+        For whoever doesn't need all of it at once: documents may be large. They are read as they are taken,
+        so that a later one is as it is then, and StoreUnavailable may come in the middle.
         """
         ...
 

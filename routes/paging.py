@@ -1,15 +1,18 @@
 """Lists: from a query to a page of stored resources (D.1 to D.14)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 
 from azurefunctions.extensions.http.fastapi import Request, Response
 
 import ids
 from domain.threads import tombstone_id
 from errors import InvalidRequest, NotFound
-from routes.operation import Call, reply
+from ports.documents import Document
+from routes.operation import Call
+from routes.page_text import AT_ONCE, Item, each, items_of, page_reply
 from routes.request_errors import out_of_range, unsupported_value
-from schemas.page import DEFAULT_LIMIT, MAX_LIMIT, PageQuery, envelope
+from schemas.page import DEFAULT_LIMIT, MAX_LIMIT, PageQuery
 
 
 def _itself(id: str) -> str:
@@ -42,21 +45,32 @@ async def page(
 
     after, before = await place(asked.after), await place(asked.before)
     descending = asked.order == "desc"
-    # `before` alone: the nearest items lie in the other direction, so they are collected going back.
-    backwards = before is not None and after is None
-    rows = await call.documents.list(
-        partition,
-        kind,
-        limit=asked.limit + 1,
-        after=before if backwards else after,
-        before=None if backwards else before,
-        descending=descending != backwards,
-        where=where,
-    )
-    shown = rows[: asked.limit]
-    if backwards:
-        shown.reverse()
-    return reply(envelope([row.body["resource"] for row in shown], has_more=len(rows) > asked.limit))
+
+    rows = partial(call.documents.stream, partition, kind, where=where)
+    if before is not None and after is None:
+        return await _page_before(rows, before, asked.limit, descending=descending)
+    found = rows(limit=asked.limit + 1, after=after, before=before, descending=descending)
+    return await page_reply(items_of(found), asked.limit)
+
+
+async def _page_before(
+    rows: Callable[..., AsyncIterator[Document]], before: str, limit: int, *, descending: bool
+) -> Response:
+    """Answer with the nearest before the cursor. They lie in the other direction: found going back, shown going on."""
+    kept: list[Item] = []
+    size = 0
+    beyond = None
+    async for item in items_of(rows(limit=limit + 1, after=before, descending=not descending)):
+        if len(kept) == limit:
+            beyond = item.sort
+        else:
+            size += len(item.text)
+            kept.append(item if size <= AT_ONCE else item._replace(text=b""))
+    if size <= AT_ONCE:
+        items = each(reversed(kept))
+    else:  # only their places are kept: they are read again while they are written
+        items = items_of(rows(limit=limit, after=beyond, before=before, descending=descending))
+    return await page_reply(items, limit, has_more=beyond is not None)
 
 
 def page_query(

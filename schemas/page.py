@@ -1,8 +1,7 @@
-"""A page of a list (D): what may be asked for, and the envelope that answers."""
+"""A page of a list (D): what may be asked for."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 Order = Literal["asc", "desc"]
 
@@ -18,13 +17,3 @@ class PageQuery:
     order: Order = "desc"
     after: str | None = None
     before: str | None = None
-
-
-def envelope(data: Sequence[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
-    return {
-        "object": "list",
-        "data": data,
-        "first_id": data[0]["id"] if data else None,
-        "last_id": data[-1]["id"] if data else None,
-        "has_more": has_more,
-    }

@@ -34,7 +34,8 @@ class Service:
     """One host with its workers and its data.
 
     `settings` are environment variables; nothing else of the caller's environment gets through that
-    could change what the service does. Standard output and error go to `log_path`.
+    could change what the service does. Standard output and error go to `log_path`. `descriptors` is how many
+    files and connections each of its processes may have open at most.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Service:
         workers: int = 1,
         settings: Mapping[str, str] | None = None,
         key: str = "the-key-of-the-tests",
+        descriptors: int | None = None,
     ) -> None:
         self.data = folder / "data"
         self.log_path = folder / "service.log"
@@ -52,6 +54,7 @@ class Service:
         self.settings = dict(settings or {})
         self.port = 0
         self._workers = workers
+        self._descriptors = descriptors
         self._mark = secrets.token_hex(8)
         self._environment = _environment(model, key) | self.settings | {_MARK: self._mark}
         self._host: subprocess.Popen[bytes] | None = None
@@ -79,6 +82,8 @@ class Service:
         """Start it, on the port it had if it ran before, and wait until it takes requests."""
         began_at = self.log_path.stat().st_size if self.log_path.exists() else 0
         command = [sys.executable, "-m", "devhost", "--port", str(self.port), "--workers", str(self._workers)]
+        if self._descriptors:
+            command = ["sh", "-c", f'ulimit -n {self._descriptors}; exec "$@"', "sh", *command]
         with self.log_path.open("ab") as log:
             self._host = subprocess.Popen(
                 [*command, "--data", str(self.data)],

@@ -236,7 +236,6 @@ def test_ids_of_another_kind(http: httpx.Client, thread_id: str, assistant_id: s
         ("/threads/new/messages", "thread_id", "thread"),
         (f"/threads/thread_{'x' * 65}", "thread_id", "thread"),
         ("/threads/thread_a%20b", "thread_id", "thread"),
-        ("/threads/thread_%00", "thread_id", "thread"),
         ("/threads/thread_%FF", "thread_id", "thread"),
         ("/threads/thread_'%20or%201=1", "thread_id", "thread"),
         ("/threads/..%2F..%2Fetc", "thread_id", "thread"),
@@ -318,6 +317,9 @@ FUZZ = settings(
 
 def assert_answered(answer: httpx.Response) -> None:
     assert answer.status_code < 500, answer.text
+    if b"%00" in answer.request.url.raw_path:  # refused before it reaches the app
+        assert (answer.status_code, answer.content) == (400, b"")
+        return
     assert answer.headers["x-request-id"]
     if answer.status_code >= 400 and answer.request.method != "HEAD":
         assert set(answer.json()["error"]) == ENVELOPE

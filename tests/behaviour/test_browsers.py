@@ -137,9 +137,9 @@ def test_a_page_can_read_errors(page: Page, key: dict[str, str], method: str, pa
 
 
 def test_a_page_can_read_that_its_key_is_wrong(page: Page) -> None:
-    for path in ("/v1/threads", "/nothing"):
+    for path, code in (("/v1/threads", "invalid_api_key"), ("/nothing", "401")):
         with page.fetch("POST", path, CLIENT) as (response, _):
-            assert (response.status_code, response.read() and response.json()["error"]["code"]) == (401, "401")
+            assert (response.status_code, response.read() and response.json()["error"]["code"]) == (401, code)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import asyncio
 import bisect
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from adapters.encoding import decoded, encoded
@@ -125,6 +125,22 @@ class MemoryDocuments:
 
     async def close(self) -> None:
         pass
+
+    async def stream(
+        self,
+        partition: str,
+        kind: str,
+        *,
+        limit: int,
+        after: str | None = None,
+        before: str | None = None,
+        descending: bool = False,
+        where: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Document]:
+        for document in await self.list(
+            partition, kind, limit=limit, after=after, before=before, descending=descending, where=where
+        ):
+            yield document
 
     # Last, so that the annotations above still mean the builtin.
     async def list(

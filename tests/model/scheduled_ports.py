@@ -1,6 +1,6 @@
 """The ports as an actor of the simulation sees them: every operation waits for the scheduler."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,23 @@ class ScheduledDocuments:
     async def _read(self, what: str) -> None:
         if await self.actor.point(what) is Fate.FAILS:
             raise StoreUnavailable
+
+    async def stream(
+        self,
+        partition: str,
+        kind: str,
+        *,
+        limit: int,
+        after: str | None = None,
+        before: str | None = None,
+        descending: bool = False,
+        where: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Document]:
+        await self._read(f"stream {kind}")
+        async for document in self.store.stream(
+            partition, kind, limit=limit, after=after, before=before, descending=descending, where=where
+        ):
+            yield document
 
     async def list(
         self,

@@ -9,6 +9,7 @@ Prints one line of JSON, {"control": port, "worker": port, "functions": [...]}, 
 
 import asyncio
 import gc
+import importlib.abc
 import json
 import logging
 import os
@@ -78,7 +79,7 @@ class Bed:
         response: Any = await handle_event.worker_init_request(request)
         if response.result.status != StatusResult.Success:
             raise SystemExit(f"The app was not indexed: {response.result.exception.message}")
-        return response.capabilities["HttpUri"]
+        return response.capabilities.get("HttpUri", ":0")  # none without the FastAPI extension
 
     async def invoke(self, request: Request) -> JSONResponse:
         asked = await request.json()
@@ -90,7 +91,12 @@ class Bed:
         finally:
             self.running.discard(asked["id"])
         failure = getattr(response.result, "exception", None)
-        return JSONResponse({"failed": failure.message if failure else None})
+        outcome = {"failed": failure.message if failure else None}
+        returned = getattr(response, "return_value", None)
+        if returned is not None:  # without the FastAPI extension the answer goes back to the host
+            http = returned.http
+            outcome |= {"status": int(http.status_code), "body": http.body.bytes.decode()}
+        return JSONResponse(outcome)
 
     async def state(self, _: Request) -> JSONResponse:
         coordinator: Any = http_v2.http_coordinator
@@ -151,8 +157,21 @@ def _functions() -> list[dict[str, Any]]:
     ]
 
 
+class NotInstalled(importlib.abc.MetaPathFinder):
+    """Lets the import of a module fail, as where it isn't installed or doesn't fit."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+        if fullname == self._module:
+            raise ImportError(f"{fullname} is broken, says a secret.")
+
+
 async def main() -> None:
     bed = Bed()
+    if module := os.environ.get("WORKER_BED_BREAKS_IMPORT"):
+        sys.meta_path.insert(0, NotInstalled(module))
     logging.getLogger().addHandler(bed.logged)
     logging.getLogger().setLevel(logging.INFO)
     address = await bed.begin()

@@ -82,6 +82,11 @@ class WorkerBed:
     def state(self) -> dict[str, Any]:
         return self.control.get("/state").json()
 
+    def invoke_plainly(self, function: str) -> dict[str, Any]:
+        """Invoke a function of an app without HTTP streaming: what it answers is in the invocation's outcome."""
+        asked = {"id": "plain", "function": function, "params": {}, "breaks": False}
+        return self.control.post("/invoke", json=asked).json()
+
     def tidy(self) -> None:
         self.control.post("/tidy")
 
