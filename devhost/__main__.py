@@ -12,6 +12,7 @@ from devhost.gate import PortTaken, bind
 from devhost.host import Options, serve
 from devhost.logs import start_logging
 from devhost.setup_error import SetupError
+from devhost.timeouts import function_timeout
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -38,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         # Relative to where the user is, not to the app.
         data = given.data and given.data.expanduser().absolute()
         with prepared(app, data) as environment, bind(given.host, given.port) as listener:
+            function_timeout(app, environment.variables)
             serving = serve(Options(given.host, given.workers, app), environment, listener)
             asyncio.run(serving, loop_factory=new_event_loop)
     except (SetupError, PortTaken) as error:

@@ -2,9 +2,10 @@
 
 import itertools
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from devhost.frames import Frame
@@ -23,11 +24,12 @@ class Worker(Protocol):
 
 @dataclass(slots=True)
 class Delivery:
-    """`count` is how often the work was given out, this time included."""
+    """`count` is how often the work was given out, this time included; `given_at` is of the monotonic clock."""
 
     work: Work
     worker: Worker
     count: int
+    given_at: float = field(default_factory=time.monotonic)
 
 
 class Dispatcher:
@@ -74,6 +76,23 @@ class Dispatcher:
         self._loads[worker] -= 1
         outcome = Failure(frame["error"], frame["trace"]) if "error" in frame else frame["body"]
         self._complete(delivery.work, outcome)
+
+    def end_overdue(self, limit: float) -> set[Worker]:
+        """Answer activities and timers that have been out for more than `limit` seconds as failed.
+
+        Returns the workers that hold what is overdue: until they are lost they hold it. A step of an orchestration
+        is given out again then.
+        """
+        now = time.monotonic()
+        overdue = [(number, each) for number, each in self._out.items() if now - each.given_at > limit]
+        for number, delivery in overdue:
+            text = f"Timeout value of {limit:g} s was exceeded by function: {delivery.work.name}"
+            logger.error(text)
+            if delivery.work.kind != "orchestration":
+                del self._out[number]
+                self._loads[delivery.worker] -= 1
+                self._complete(delivery.work, Failure(text))
+        return {delivery.worker for _, delivery in overdue}
 
     def _give_out(self) -> None:
         while self._waiting and self._loads:

@@ -24,9 +24,11 @@ from devhost.run_folder import run_folder
 from devhost.schedule import ScheduleError
 from devhost.task_hub import LocalTaskHub
 from devhost.ticks import Ticker
+from devhost.timeouts import function_timeout
 from devhost.work import Failure, Work
 
 LONGEST_SLEEP = 1.0  # seconds until durable timers are looked at again: a suspended laptop's clock jumps
+LOOK_AT_TIME = 0.5  # seconds between looks at whose time is over
 GOODBYE = 1.5  # seconds that workers get to end what they are at when the host stops
 
 logger = logging.getLogger("devhost")
@@ -64,6 +66,7 @@ class Host:
         self._heed_signals()
         await self._gate.listen(self._listener)
         self._background.begin(self._crew.keep())
+        self._background.begin(self._watch_time())
         stopped = asyncio.create_task(self._stop.wait())
         try:
             failed = self._background.failed
@@ -156,6 +159,14 @@ class Host:
         if due:
             left = (due - datetime.now(UTC)).total_seconds()
             self._alarm = self._loop.call_later(min(max(left, 0.0), LONGEST_SLEEP), self._hand_out)
+
+    async def _watch_time(self) -> None:
+        limit = function_timeout(self._options.app, self._environment.variables)
+        while True:
+            await asyncio.sleep(LOOK_AT_TIME)
+            late = self._dispatcher.end_overdue(limit)
+            for worker in [each for each in self._ready if each in late]:
+                self._crew.restart(worker)
 
     def _complete(self, work: Work, outcome: str | Failure) -> None:
         if work.kind == "orchestration":
