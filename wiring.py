@@ -3,6 +3,7 @@ everything below them takes its ports as arguments."""
 
 from functools import cache
 
+from hosting.configuration import HostConfiguration
 from ports.blobs import Blobs
 from ports.documents import Documents
 from ports.language_model import LanguageModel
@@ -17,10 +18,16 @@ def settings() -> Settings:
 
 def check() -> None:
     """Raise SettingsError for what the settings or the adapters find broken, before any request comes."""
+    host()
     if settings().cosmos_endpoint:
         documents()  # a local file is opened by the processes that use it
     blobs()
     language_model()
+
+
+@cache
+def host() -> HostConfiguration:
+    return HostConfiguration.read()
 
 
 @cache

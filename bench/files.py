@@ -23,6 +23,7 @@ from tests.service import Service
 BOUNDARY = "the-boundary"
 CHUNK = bytes(1 << 20)
 CONTAINER = "bench"
+LIMIT = {"FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(1 << 30)}
 
 
 class Cost(NamedTuple):
@@ -35,14 +36,14 @@ def main() -> None:
     arguments.add_argument("--megabytes", type=int, default=300)
     megabytes = arguments.parse_args().megabytes
     print(f"| {megabytes} MB | seconds | MB/s | worker memory, MB more |\n|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as folder, Service(Path(folder)) as service:
+    with tempfile.TemporaryDirectory() as folder, Service(Path(folder), settings=LIMIT) as service:
         measure(service, "folder", megabytes)
     if reason := missing():
         print(f"Blob Storage was skipped: {reason}.")
         return
     with tempfile.TemporaryDirectory() as folder, running_azurite(Path(folder)) as connection_string:
         create_container(connection_string, CONTAINER)
-        settings = {"BLOB_CONNECTION_STRING": connection_string, "BLOB_CONTAINER": CONTAINER}
+        settings = {"BLOB_CONNECTION_STRING": connection_string, "BLOB_CONTAINER": CONTAINER, **LIMIT}
         with Service(Path(folder), settings=settings) as service:
             measure(service, "Blob Storage (Azurite)", megabytes)
 

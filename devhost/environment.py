@@ -14,7 +14,6 @@ from devhost.ownership import owned
 from devhost.setup_error import SetupError
 
 SWEEPER_SCHEDULE = "*/5 * * * * *"
-BODY_LIMIT = 513 << 20  # bytes: the largest file, and the form around it
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 # Pages that are served on this machine, from any port.
 CORS_ORIGINS = ",".join(f"{scheme}://{name}:*" for scheme in ("http", "https") for name in _LOCAL_NAMES)
@@ -39,11 +38,7 @@ def prepared(app: Path, data: Path | None, outside: Mapping[str, str] = os.envir
     """Work out the workers' environment; make the data folder and own it meanwhile. Raises SetupError."""
     if not (app / "function_app.py").is_file():
         raise SetupError(f"There is no function_app.py in {app}.")
-    ours = {
-        "SWEEPER_SCHEDULE": SWEEPER_SCHEDULE,
-        "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(BODY_LIMIT),
-        "CORS_ORIGINS": CORS_ORIGINS,
-    }
+    ours = {"SWEEPER_SCHEDULE": SWEEPER_SCHEDULE, "CORS_ORIGINS": CORS_ORIGINS}
     variables = ours | _local_settings(app) | dict(outside)
     folder = _data_folder(app, data or Path(variables.get("DATA_DIR") or ".data"))
     variables |= {

@@ -42,7 +42,7 @@ class HttpApp:
         if int(headers.get(b"content-length", b"0")) > self._body_limit:
             if headers.get(b"expect", b"").lower() != b"100-continue":
                 await body.drain()
-            await answer.refuse_body(self._body_limit)
+            await answer.end()
             return
         match = self._router.find(scope["method"], scope["raw_path"].decode("latin-1"))
         if match is None:
@@ -59,7 +59,7 @@ class HttpApp:
             logger.exception("%s failed", match.target.name)
             await answer.error(500, "The server had an error while processing your request.")
         if body.exceeded:
-            await answer.refuse_body(self._body_limit)
+            await answer.end()
 
 
 class BoundedBody:
@@ -103,8 +103,14 @@ class Answer:
             self.status = message["status"]
         await self._send(message)
 
-    async def refuse_body(self, limit: int) -> None:
-        await self.error(413, f"The request body is larger than {limit} bytes.", {"connection": "close"})
+    async def end(self) -> None:
+        """Answer as the Functions host does where it cuts a request, unless a response is under way: with nothing."""
+        if self.status:
+            return
+        self.status = 500
+        headers = [(b"content-length", b"0"), (b"connection", b"close")]
+        await self._send({"type": "http.response.start", "status": 500, "headers": headers})
+        await self._send({"type": "http.response.body", "body": b""})
 
     async def error(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
         """Answer with the API's error body, unless a response is under way."""

@@ -12,7 +12,8 @@ from errors import InvalidRequest, TooLarge
 
 Resource = dict[str, Any]
 
-MAX_BYTES = 512 << 20  # of one upload; larger files go through the Uploads API
+MAX_BYTES = 512 << 20  # of one request; larger files go through the Uploads API
+MAX_PART = 64 << 20  # of a file that is sent in parts
 BATCH_LIFETIME = 30 * 86_400  # of a file of purpose "batch" that says nothing itself (I.2.2)
 
 # In the order in which the hosted service's error names them (I.1.3). Everything that can be stored can
@@ -77,5 +78,11 @@ def check_quota(size: int, used: int, quota: int) -> None:
         )
 
 
-def too_large(limit: int) -> TooLarge:
-    return TooLarge(f"The file is too large. The limit is {limit} bytes.", param="file")
+def too_large(limit: int, param: str = "file") -> TooLarge:
+    """`limit` is what one request may hold, in bytes."""
+    part = min(MAX_PART, limit) / (1 << 20)
+    return TooLarge(
+        f"The file is too large for one request. The limit is {limit} bytes. Send it in parts of up to {part:.3g} MB "
+        "with the Uploads API (POST /uploads).",
+        param=param,
+    )

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from domain.files import MAX_PART
 from errors import InvalidRequest
 
 Resource = dict[str, Any]
 
 LIFETIME = 3_600  # seconds
-MAX_PART = 64 << 20  # bytes
 
 
 def new_upload(upload_id: str, filename: str, size: int, purpose: str, *, now: int) -> Resource:

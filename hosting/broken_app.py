@@ -13,13 +13,14 @@ from typing import Any
 
 import azure.functions as func
 
+from hosting import configuration
 from settings import Settings, SettingsError, is_azure
 
 logger = logging.getLogger("durable_assistants.hosting")
 
 ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 MESSAGE = "This service is not set up correctly and can't answer. Its health says what is wrong."
-_SETTINGS = {field.name.upper() for field in fields(Settings)} | {"AZUREFUNCTIONSJOBHOST__FUNCTIONTIMEOUT"}
+_SETTINGS = {name.upper() for name in (*(field.name for field in fields(Settings)), *configuration.NAMES)}
 
 MakeResponse = Callable[[dict[str, Any]], Any]
 

@@ -37,57 +37,57 @@ BROKEN = {
 }
 
 
-@bp.orchestration_trigger(context_name="ctx")
-def run_orchestrator(ctx: task.OrchestrationContext, run: Run) -> Story:
+@bp.orchestration_trigger(context_name="context")
+def run_orchestrator(context: task.OrchestrationContext, run: Run) -> Story:
     """Drive the run at {"tenant", "thread_id", "run_id"} to its end."""
     # One waiter for the whole run: an event goes to the oldest waiter of its name, so one made per
     # turn would leave a stale one behind to swallow the cancel.
-    cancelled = ctx.wait_for_external_event("cancel_requested")
+    cancelled = context.wait_for_external_event("cancel_requested")
     try:
-        last = yield from converse(ctx, run, cancelled)
+        last = yield from converse(context, run, cancelled)
     except task.TaskFailedError:
         last = {"outcome": "closed", "ending": BROKEN}
-    return (yield from close(ctx, run, last))
+    return (yield from close(context, run, last))
 
 
-def converse(ctx: task.OrchestrationContext, run: Run, cancelled: task.Task[Any]) -> Story:
+def converse(context: task.OrchestrationContext, run: Run, cancelled: task.Task[Any]) -> Story:
     """Alternate model turns and client outputs; return the outcome after which nothing more can be done."""
     turn, tries = 0, 0
     while True:
         step = {"run": run, "turn": turn}
-        answer = yield from unless(cancelled, ctx.call_activity("call_model", input=step, retry_policy=RETRY))
+        answer = yield from unless(cancelled, context.call_activity("call_model", input=step, retry_policy=RETRY))
         if answer["outcome"] == "answered":
-            work = ctx.call_activity("append_message", input=step, retry_policy=RETRY)
+            work = context.call_activity("append_message", input=step, retry_policy=RETRY)
             answer = yield from unless(cancelled, work)
         if answer["outcome"] == "requires_action":
-            outputs = ctx.wait_for_external_event(f"tool_outputs_submitted:{turn}")
-            answer = yield from until(ctx, answer["expires_at"], cancelled, outputs)
+            outputs = context.wait_for_external_event(f"tool_outputs_submitted:{turn}")
+            answer = yield from until(context, answer["expires_at"], cancelled, outputs)
         if answer["outcome"] in ("throttled", "unavailable"):
             tries += 1
-            answer = yield from try_later(ctx, answer, tries, cancelled)
+            answer = yield from try_later(context, answer, tries, cancelled)
 
         match answer["outcome"]:
             case "submitted":
                 turn, tries = turn + 1, 0
             case "store_away":
-                yield ctx.create_timer(STORE_WAIT)
+                yield context.create_timer(STORE_WAIT)
             case "again":
                 continue
             case _:
                 return answer
 
 
-def close(ctx: task.OrchestrationContext, run: Run, last: dict[str, Any]) -> Story:
+def close(context: task.OrchestrationContext, run: Run, last: dict[str, Any]) -> Story:
     """See that the run ends as `last` says."""
     if last["outcome"] == "over":
         return last
     ending = last.get("ending") or {"status": CLOSED_AS[last["outcome"]], "error": None, "reason": None}
     while True:
         closing = {"run": run, "ending": ending}
-        done = yield ctx.call_activity("close_run", input=closing, retry_policy=RETRY)
+        done = yield context.call_activity("close_run", input=closing, retry_policy=RETRY)
         if done["outcome"] != "store_away":
             return done
-        yield ctx.create_timer(STORE_WAIT)
+        yield context.create_timer(STORE_WAIT)
 
 
 CLOSED_AS = {"cancelling": "cancelled", "expired": "expired"}
@@ -99,9 +99,11 @@ def unless(cancelled: task.Task[Any], work: task.Task[Any]) -> Story:
     return {"outcome": "cancelling"} if first is cancelled else work.get_result()
 
 
-def until(ctx: task.OrchestrationContext, expires_at: int, cancelled: task.Task[Any], awaited: task.Task[Any]) -> Story:
+def until(
+    context: task.OrchestrationContext, expires_at: int, cancelled: task.Task[Any], awaited: task.Task[Any]
+) -> Story:
     """Wait for `awaited`, but no longer than the run lives; say what came first."""
-    expiry = ctx.create_timer(datetime.fromtimestamp(expires_at, UTC))
+    expiry = context.create_timer(datetime.fromtimestamp(expires_at, UTC))
     first = yield task.when_any([awaited, cancelled, expiry])
     if first is expiry:
         return {"outcome": "expired"}
@@ -109,14 +111,16 @@ def until(ctx: task.OrchestrationContext, expires_at: int, cancelled: task.Task[
     return {"outcome": "cancelling" if first is cancelled else "again"}
 
 
-def try_later(ctx: task.OrchestrationContext, answer: dict[str, Any], tries: int, cancelled: task.Task[Any]) -> Story:
+def try_later(
+    context: task.OrchestrationContext, answer: dict[str, Any], tries: int, cancelled: task.Task[Any]
+) -> Story:
     """Sleep as long as the model asks; give up with its reason when tries or the run's time are spent."""
     asked, ours = answer.get("retry_after"), min(FIRST_WAIT * 2 ** (tries - 1), LONGEST_WAIT)
     # The first time the model knows best; one that throttles on and on after short waits needs longer ones.
     wait = asked if asked and tries == 1 else max(asked or 0.0, ours)
-    now = ctx.current_utc_datetime.replace(tzinfo=UTC)
+    now = context.current_utc_datetime.replace(tzinfo=UTC)
     # In seconds: what an endpoint asks for may be beyond any date.
     if tries >= MODEL_TRIES or now.timestamp() + wait + SHORTEST_TURN >= answer["expires_at"]:
         return answer | {"outcome": "closed"}
     wakes_at = now + timedelta(seconds=wait)
-    return (yield from until(ctx, answer["expires_at"], cancelled, ctx.create_timer(wakes_at)))
+    return (yield from until(context, answer["expires_at"], cancelled, context.create_timer(wakes_at)))

@@ -28,12 +28,12 @@ logger = logging.getLogger("durable_assistants.files")
 bp = df.Blueprint()
 
 MAX_LISTED = 10_000  # also the default (D.1)
+FORM = 1_000_000  # bytes: a form is a little longer than its file
 
 
 @operation(bp, "POST", "files")
 async def create_file(call: Call) -> Response:
     """Store the bytes while they arrive, then the record; if anything goes wrong, neither stays."""
-    _check_length(call)
     tenant, file_id = call.principal.tenant, new_id("file")
     try:
         record = await _receive(call, file_id)
@@ -93,13 +93,13 @@ async def discard(tenant: str, blob_id: str) -> None:
         logger.warning("the bytes of %s stay until they are swept", blob_id)
 
 
-async def limited(content: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
+async def limited(content: AsyncIterator[bytes], limit: int, param: str = "file") -> AsyncIterator[bytes]:
     """Pass the bytes on. TooLarge as soon as there are more than `limit`."""
     size = 0
     async for chunk in content:
         size += len(chunk)
         if size > limit:
-            raise too_large(limit)
+            raise too_large(limit, param)
         yield chunk
 
 
@@ -111,19 +111,13 @@ async def _delete(call: Call, file_id: str) -> bool:
     return deleted
 
 
-def _check_length(call: Call) -> None:
-    """Refuse at once what cannot fit: a form is a little longer than its file."""
-    length = call.request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > MAX_BYTES + 1_000_000:
-        raise too_large(MAX_BYTES)
-
-
 async def _receive(call: Call, file_id: str) -> Document:
     """Store the file's bytes and return its record, not yet stored: `purpose` may follow the file (I.2.1)."""
     fields: dict[str, str] = {}
     file: Part | None = None
     size = 0
-    async for part in read_parts(call.request):
+    limit = min(wiring.host().form_limit, MAX_BYTES + FORM)
+    async for part in read_parts(call.request, limit, too_large(min(limit, MAX_BYTES))):
         if part.name != "file":
             fields[part.name] = await part.text()
         elif file:

@@ -11,7 +11,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
-from errors import InvalidRequest
+from errors import InvalidRequest, TooLarge
 
 MAX_PARTS = 20
 MAX_FIELD = 65_536  # bytes
@@ -42,9 +42,15 @@ class Part:
         return value.decode("utf-8", "replace")
 
 
-async def read_parts(request: Request) -> AsyncIterator[Part]:
-    """Yield the parts in the order of the request. InvalidRequest if it is not well formed, or is cut."""
-    events = _Events(request)
+async def read_parts(request: Request, limit: int, too_large: TooLarge) -> AsyncIterator[Part]:
+    """Yield the parts in the order of the request. InvalidRequest if it is not well formed, or is cut.
+
+    `too_large` is raised for a form of more than `limit` bytes in all: at once if it says so itself.
+    """
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > limit:
+        raise too_large
+    events = _Events(request, limit, too_large)
     for _ in range(MAX_PARTS):
         if not await events.next_part():
             return
@@ -59,8 +65,10 @@ async def read_parts(request: Request) -> AsyncIterator[Part]:
 class _Events:
     """What the parser found, in order: headers of a part, its bytes, None for its end."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, limit: int, too_large: TooLarge) -> None:
         self._chunks = request.stream()
+        self._left = limit
+        self._too_large = too_large
         self._found: deque[dict[str, str] | bytes | None] = deque()
         self._header, self._value = bytearray(), bytearray()
         self._headers: dict[str, str] = {}
@@ -93,6 +101,9 @@ class _Events:
             chunk = b""
         if not chunk:
             raise InvalidRequest("The request's body ended too early.")
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise self._too_large
         try:
             self._parser.write(chunk)
         except FormParserError as error:

@@ -17,12 +17,12 @@ from azurefunctions.extensions.http.fastapi import Response
 
 import wiring
 from domain import uploads
-from domain.files import base_name, check_purpose, check_quota, media_type, new_file
+from domain.files import MAX_PART, base_name, check_purpose, check_quota, media_type, new_file, too_large
 from errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
 from files import records
 from ids import new_id
 from ports.documents import Create, Delete, Document, Replace
-from routes.files import discard, limited
+from routes.files import FORM, discard, limited
 from routes.lookup import path_id
 from routes.moments import moments
 from routes.multipart import read_parts
@@ -127,14 +127,15 @@ async def _load(call: Call, upload_id: str) -> Document:
 async def _receive(call: Call, part_id: str) -> int:
     """Store the bytes of the form's `data` and return their number."""
     size: int | None = None
-    async for part in read_parts(call.request):
+    limit = min(wiring.host().form_limit, MAX_PART + FORM)
+    async for part in read_parts(call.request, limit, too_large(min(limit, MAX_PART), "data")):
         if part.name != "data":
             raise InvalidRequest(
                 f"Unknown parameter: '{part.name[:100]}'.", param=part.name[:100], code="unknown_parameter"
             )
         if size is not None:
             raise InvalidRequest("A request takes one part.", param="data")
-        content = limited(part.content, uploads.MAX_PART)
+        content = limited(part.content, MAX_PART, "data")
         size = await wiring.blobs().put(call.principal.tenant, part_id, content)
     if size is None:
         raise InvalidRequest("Missing required parameter: 'data'.", param="data", code="missing_required_parameter")

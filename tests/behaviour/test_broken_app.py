@@ -23,6 +23,8 @@ SECRET = "not-a-number-but-a-secret"
         ({"COSMOS_ENDPOINT": ""}, "COSMOS_ENDPOINT, BLOB_ENDPOINT"),
         ({"COSMOS_KEY": SECRET}, "COSMOS_KEY"),
         ({"BLOB_ENDPOINT": SECRET}, "BLOB_ENDPOINT"),
+        ({"AzureFunctionsJobHost__functionTimeout": SECRET}, "functionTimeout"),
+        ({"FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": SECRET}, "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"),
     ],
 )
 async def test_a_broken_setting_is_named_but_not_its_value(

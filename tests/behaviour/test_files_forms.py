@@ -2,11 +2,13 @@
 
 import socket
 import time
+from collections.abc import Iterator
+from http.client import HTTPResponse
 
 import httpx
 import pytest
 
-from tests.behaviour.conftest import only_on
+from tests.behaviour.conftest import StartService, only_on
 from tests.service import Service
 from tests.stores import blob_names
 
@@ -21,7 +23,9 @@ def form(*parts: tuple[str, bytes]) -> bytes:
     return body + f"--{BOUNDARY}--\r\n".encode()
 
 
-def post(http: httpx.Client, body: bytes, content_type: str = f"multipart/form-data; boundary={BOUNDARY}"):
+def post(
+    http: httpx.Client, body: bytes | Iterator[bytes], content_type: str = f"multipart/form-data; boundary={BOUNDARY}"
+):
     return http.post("/files", content=body, headers={"content-type": content_type})
 
 
@@ -117,15 +121,100 @@ def test_what_is_no_form_is_refused_and_leaves_nothing(http: httpx.Client, servi
     assert stored(service) == before
 
 
-def test_more_than_512_mb_are_refused_before_they_are_sent(service: Service):
+# What one request may hold: form_limit of hosting/configuration.py
+
+DEFAULT_LIMIT = 104_857_600
+EXPECTS = {"expect": "100-continue"}
+
+
+@pytest.fixture
+def narrow(start_service: StartService) -> Service:
+    """A service whose host takes bodies of up to 3,000,000 bytes."""
+    return start_service(settings={"FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": "3000000"})
+
+
+@pytest.mark.parametrize(("path", "limit"), [("/files", "103857600"), ("/uploads/upload_x/parts", "67108864")])
+@pytest.mark.parametrize("length", [DEFAULT_LIMIT - 999_999, DEFAULT_LIMIT])
+def test_a_form_that_says_it_is_too_large_is_refused_before_it_is_sent(
+    service: Service, openai_client, path, limit, length
+):
+    upload = openai_client.uploads.create(bytes=3, filename="a", purpose="assistants", mime_type="text/plain")
+    status, answer = declared(service, path.replace("upload_x", upload.id), length)
+    assert status == 413
+    assert f"The limit is {limit} bytes. Send it in parts of up to 64 MB with the Uploads API" in answer
+
+
+@pytest.mark.parametrize("path", ["/files", "/threads", "/no/such/path"])
+def test_beyond_its_own_limit_the_host_answers_and_asks_for_no_key(service: Service, path):
+    assert declared(service, path, DEFAULT_LIMIT + 1, key="wrong") == (500, "")
+
+
+@pytest.mark.parametrize("declares", [True, False])
+def test_a_form_up_to_the_limit_is_taken_and_a_longer_one_refused(narrow: Service, declares: bool):
+    with narrow.http() as http:
+        for length, status in ((2_000_000, 200), (2_000_001, 413), (2_900_000, 413)):
+            body = form(PURPOSE, ('name="file"; filename="a"', b""))
+            body = form(PURPOSE, ('name="file"; filename="a"', bytes(length - len(body))))
+            answer = post(http, body if declares else pieces(body))
+            assert answer.status_code == status, length
+            if status == 413:
+                error = answer.json()["error"]
+                assert (error["type"], error["param"]) == ("invalid_request_error", "file")
+                assert "parts of up to 1.91 MB with the Uploads API (POST /uploads)" in error["message"]
+        assert len(stored(narrow)) == 1
+
+
+@pytest.mark.parametrize("declares", [True, False])
+def test_a_form_beyond_the_hosts_limit_gets_nothing_and_leaves_nothing(narrow: Service, declares: bool):
+    body = form(PURPOSE, ('name="file"; filename="a"', bytes(9_000_000)))
+    with narrow.http() as http:
+        answer = post(http, body if declares else pieces(body))
+    # One that doesn't say its length is ours to refuse first; one that does never reaches us.
+    assert answer.status_code == (500 if declares else 413)
+    assert bool(answer.content) is not declares
+    assert stored(narrow) == set()
+
+
+@only_on("local")  # in the other store it is the same code, and a minute
+def test_512_mib_are_taken_where_the_host_lets_them_through_and_no_more(start_service: StartService):
+    service = start_service(settings={"FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(1 << 30)})
+    with service.http(headers=EXPECTS) as http:
+        http.timeout = httpx.Timeout(120.0)
+        created = post(http, large_form(512 << 20))
+        assert created.json()["bytes"] == 512 << 20
+        http.delete(f"/files/{created.json()['id']}").raise_for_status()
+        refused = post(http, large_form((512 << 20) + 1))
+    assert refused.status_code == 413
+    assert "The limit is 536870912 bytes" in refused.json()["error"]["message"]
+    assert declared(service, "/files", 600 << 20)[0] == 413
+    assert stored(service) == set()
+
+
+def large_form(size: int) -> Iterator[bytes]:
+    head, tail = form(PURPOSE, ('name="file"; filename="a"', b"<>")).split(b"<>")
+    yield head
+    for left in range(size, 0, -(1 << 20)):
+        yield bytes(min(left, 1 << 20))
+    yield tail
+
+
+def pieces(body: bytes) -> Iterator[bytes]:
+    for start in range(0, len(body), 100_000):
+        yield body[start : start + 100_000]
+
+
+def declared(service: Service, path: str, length: int, key: str = "") -> tuple[int, str]:
+    """Status and body of the answer to a request that says how long its form will be, and waits to be asked for it."""
     request = (
-        f"POST /openai/v1/files HTTP/1.1\r\nHost: localhost\r\napi-key: {service.key}\r\nExpect: 100-continue\r\n"
-        f"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: {600 << 20}\r\n\r\n"
+        f"POST /openai/v1{path} HTTP/1.1\r\nHost: localhost\r\napi-key: {key or service.key}\r\n"
+        f"Expect: 100-continue\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: {length}\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", service.port)) as connection:
         connection.sendall(request.encode())
         connection.settimeout(10)
-        assert connection.recv(100).startswith(b"HTTP/1.1 413")
+        answer = HTTPResponse(connection)
+        answer.begin()
+        return answer.status, answer.read().decode()
 
 
 @only_on("local")  # test_files_faults.py has its like for Blob Storage, where half a blob is no file

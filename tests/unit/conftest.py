@@ -20,7 +20,7 @@ KEY = "key-for-tests"
 # Nobody listens there: what is committed stays, and the hub is silent.
 HUB = '{"taskHubName": "default", "rpcBaseUrl": "http://127.0.0.1:9/"}'
 
-_CACHED = (wiring.settings, wiring.documents, wiring.blobs, wiring.task_hub)
+_CACHED = (wiring.settings, wiring.host, wiring.documents, wiring.blobs, wiring.task_hub)
 
 
 async def _app(scope: Scope, receive: Receive, send: Send) -> None:

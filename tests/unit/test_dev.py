@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import dev
+from devhost.environment import prepared
 from settings import Settings
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="the stand-in interpreters are shell scripts")
@@ -159,6 +160,14 @@ def test_every_dependency_is_explained():
 def test_the_example_names_every_setting():
     example = json.loads((dev.ROOT / "local.settings.example.json").read_text(encoding="utf-8"))["Values"]
     assert {field.name.upper() for field in fields(Settings)} <= set(example)
+
+
+def test_nothing_that_is_shipped_widens_what_the_host_takes(tmp_path):
+    """Whoever needs it sets it, together with the size of an instance."""
+    example = json.loads((dev.ROOT / "local.settings.example.json").read_text(encoding="utf-8"))["Values"]
+    with prepared(dev.ROOT, tmp_path, outside={}) as environment:
+        shipped = example | environment.variables
+    assert "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT" not in shipped
 
 
 @pytest.mark.parametrize(

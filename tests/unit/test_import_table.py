@@ -11,7 +11,7 @@ EVERYONE_MAY = {"errors", "ids", "texts"}
 MAY_IMPORT = {
     "function_app": {"routes", "orchestrators", "activities", "timers", "wiring", "hosting"},
     "hosting": {"settings"},
-    "wiring": {"settings", "ports", "adapters"},
+    "wiring": {"settings", "ports", "adapters", "hosting"},
     "settings": set(),
     "errors": set(),
     "ids": set(),

@@ -98,21 +98,21 @@ async def zz_everything_else(req: Request) -> Response:
 
 
 @bp.orchestration_trigger(context_name="context")
-def plain(ctx: task.OrchestrationContext, id: str) -> Any:
-    yield ctx.call_activity("slow", input=id)
-    yield ctx.call_activity("ends", input=id)
+def plain(context: task.OrchestrationContext, id: str) -> Any:
+    yield context.call_activity("slow", input=id)
+    yield context.call_activity("ends", input=id)
 
 
 @bp.orchestration_trigger(context_name="context")
-def meets_poison(ctx: task.OrchestrationContext, id: str) -> Any:
+def meets_poison(context: task.OrchestrationContext, id: str) -> Any:
     try:
-        yield ctx.call_activity("poison", input=id)
+        yield context.call_activity("poison", input=id)
     except task.TaskFailedError as error:
-        yield ctx.call_activity("ends", input=f"{id}: {error.details.message}")
+        yield context.call_activity("ends", input=f"{id}: {error.details.message}")
 
 
 @bp.orchestration_trigger(context_name="context")
-def is_poison(ctx: task.OrchestrationContext, id: str) -> Any:
+def is_poison(context: task.OrchestrationContext, id: str) -> Any:
     os._exit(1)
     yield
 
