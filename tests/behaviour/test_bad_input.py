@@ -317,7 +317,7 @@ FUZZ = settings(
 
 def assert_answered(answer: httpx.Response) -> None:
     assert answer.status_code < 500, answer.text
-    if b"%00" in answer.request.url.raw_path:  # refused before it reaches the app
+    if b"%00" in answer.request.url.raw_path.partition(b"?")[0]:  # refused before it reaches the app
         assert (answer.status_code, answer.content) == (400, b"")
         return
     assert answer.headers["x-request-id"]
