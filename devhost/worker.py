@@ -20,12 +20,11 @@ import uvicorn
 
 from devhost import frames
 from devhost.connection import HttpConnection
-from devhost.environment import route_prefix
 from devhost.event_loop import new_event_loop
 from devhost.functions import App, AppBroken, StoreBroken
+from devhost.host_json import HostJson
 from devhost.http import HttpApp, Overtime
 from devhost.logs import start_logging
-from devhost.timeouts import function_timeout
 from devhost.work import Failure
 
 HEARTBEAT = 1.0  # seconds
@@ -146,10 +145,10 @@ async def _warm_up(app: App, again: bool) -> None:
 def _http_app(app: App, options: argparse.Namespace, on_overtime: Callable[[str], None]) -> HttpApp:
     from azurefunctions.extensions.base import RequestTrackerMeta
 
-    folder = Path(options.app)
+    told = HostJson.read(Path(options.app))
     limit = int(os.environ.get("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT") or DEFAULT_BODY_LIMIT)
-    overtime = Overtime(function_timeout(folder), on_overtime)
-    return HttpApp(app, route_prefix(folder), limit, RequestTrackerMeta.get_request_type(), overtime)
+    overtime = Overtime(told.function_timeout, on_overtime)
+    return HttpApp(app, told.route_prefix, limit, RequestTrackerMeta.get_request_type(), overtime)
 
 
 def _server_config(http: HttpApp, options: argparse.Namespace) -> uvicorn.Config:
