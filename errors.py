@@ -5,6 +5,7 @@
   - Unauthorized       no credential, or a wrong one (401)
   - NotFound           the id or the path names nothing this caller can see (404)
   - MethodNotAllowed   the path exists, the method does not (405)
+  - TooSlow            a request whose body does not come in time (408)
   - TooLarge           a body beyond the limit (413)
   - RangeNotSatisfiable  nothing of a file lies in the range that was asked for (416)
   - StoreUnavailable   a store throttled, timed out or is away; the same call may work later (503)
@@ -49,6 +50,10 @@ class MethodNotAllowed(ServiceError):
     def __init__(self, message: str, *, allowed: Iterable[str]) -> None:
         super().__init__(message, code="method_not_supported")
         self.allowed = sorted(set(allowed))
+
+
+class TooSlow(ServiceError):
+    pass
 
 
 class TooLarge(ServiceError):

@@ -15,7 +15,7 @@ import azure.durable_functions as df
 
 import wiring
 from activities.finish_turn import finish_turn, recorded_outcome
-from activities.listen import Interrupted, ModelError, Spoken, listen
+from activities.listen import Interrupted, ModelError, OutOfTime, Spoken, listen
 from activities.outcomes import Outcome, closed, or_store_away, standing, throttled, unavailable
 from activities.read_conversation import BudgetSpent, read_conversation
 from activities.show_images import show_images
@@ -28,7 +28,7 @@ from events.run_record import changed_run, lifetime_of, run_of
 from events.turn_stream import Replaced, TurnStream
 from ports.blobs import Blobs
 from ports.documents import CommitTooLarge, Document, Documents
-from ports.language_model import LanguageModel, ModelRefused, ModelThrottled, ModelUnavailable
+from ports.language_model import ChatRequest, LanguageModel, ModelRefused, ModelThrottled, ModelUnavailable
 
 bp = df.Blueprint()
 
@@ -36,6 +36,9 @@ logger = logging.getLogger("durable_assistants.runs")
 
 STANDS_STILL = 30.0  # seconds without a new batch, after which a replaced delivery takes over again
 FOLLOW_INTERVAL = 0.25  # seconds between looks at the other delivery's work
+TOO_LONG = (
+    "The model did not finish its turn within {:g} seconds, which is all that one turn may take here (functionTimeout)."
+)
 TOO_MUCH = "The model's function calls hold too much to be stored."
 BROKEN_TURN = "This turn of the model could not be read or stored: {}."
 CALLS_NOTHING = "The model answered with nothing but function calls, although this run lets it call none."
@@ -54,12 +57,15 @@ async def call_model(turn: dict) -> dict:
         thread_id=address["thread_id"],
         run_id=address["run_id"],
         turn=turn["turn"],
+        time_limit=wiring.host().time_limit,
     )
     return await or_store_away(delivery.take())
 
 
 @dataclass(slots=True)
 class TurnDelivery:
+    """`time_limit`: seconds after which it ends by itself, before the host cuts it; None for never."""
+
     documents: Documents
     model: LanguageModel
     context_tokens: int
@@ -69,8 +75,12 @@ class TurnDelivery:
     turn: int
     clock: Callable[[], float] = time.time
     blobs: Callable[[], Blobs] = wiring.blobs  # most conversations need none
+    time_limit: float | None = None
+    _ends_at: float | None = None  # by the event loop's clock
 
     async def take(self) -> Outcome:
+        if self.time_limit is not None:
+            self._ends_at = asyncio.get_running_loop().time() + self.time_limit
         while True:
             entered = await self._enter()
             if not isinstance(entered, tuple):
@@ -121,39 +131,50 @@ class TurnDelivery:
     async def _speak(self, run: Document, stream: TurnStream) -> Outcome:
         expires_at = run_of(run)["expires_at"]
         try:
-            conversation = await read_conversation(self.documents, self.partition, run, self.turn, self.context_tokens)
-            request = await show_images(conversation, self.documents, self.blobs, tenant_of(self.partition))
-            spoken = await listen(self.model, request, stream, self._look, self.clock)
+            request = await self._request(run)
+            spoken = await listen(self.model, request, stream, self._look, self.clock, self._ends_at)
             if spoken.ending.calls and not spoken.may_call and not stream.speaking:
                 return closed(runs.failed("server_error", CALLS_NOTHING))
             return await self._finish(run, stream, spoken)
         except Interrupted as interrupted:
             return interrupted.outcome
+        except OutOfTime:
+            logger.warning("run %s: its turn %d took %g s and was ended", self.run_id, self.turn, self.time_limit)
+            too_long = closed(runs.failed("server_error", TOO_LONG.format(self.time_limit)))
+            return await self._unless_overruled(too_long, stream)
         except BudgetSpent as spent:
             return closed(runs.incomplete(spent.reason))
         except (ModelThrottled, ModelUnavailable, ModelRefused) as error:
-            return await self._failed(error, stream, expires_at)
+            return await self._unless_overruled(_failed(error, expires_at), stream)
         except ValueError as error:
             # What can't be read or stored now never will be: asking the model again would only be paid again.
             logger.error("run %s: its turn %d failed: %s", self.run_id, self.turn, error)
             return closed(runs.failed("server_error", BROKEN_TURN.format(error)))
 
-    async def _failed(self, error: ModelError, stream: TurnStream, expires_at: int) -> Outcome:
-        """Return what the model's failure means for the run. Raises Replaced."""
+    async def _request(self, run: Document) -> ChatRequest:
+        """Return what the model is asked. Raises OutOfTime."""
+        limit = asyncio.timeout_at(self._ends_at)
         try:
-            # Whoever froze and was replaced finds its connection broken: that is not the run's failure.
+            async with limit:
+                conversation = await read_conversation(
+                    self.documents, self.partition, run, self.turn, self.context_tokens
+                )
+                return await show_images(conversation, self.documents, self.blobs, tenant_of(self.partition))
+        except TimeoutError:
+            if limit.expired():
+                raise OutOfTime from None
+            raise
+
+    async def _unless_overruled(self, failure: Outcome, stream: TurnStream) -> Outcome:
+        """Return the failure, unless the run was not to go on anyway. Raises Replaced.
+
+        Whoever froze and was replaced finds its connection broken, and its time over: that is not the run's failure.
+        """
+        try:
             await self._look(stream)
         except Interrupted as interrupted:
             return interrupted.outcome
-        match error:
-            case ModelThrottled(quota=False):
-                return throttled(error.message, error.retry_after, expires_at)
-            case ModelThrottled():
-                return closed(runs.failed("rate_limit_exceeded", error.message))
-            case ModelUnavailable():
-                return unavailable(error.message, expires_at)
-            case ModelRefused():
-                return closed(runs.failed(error.code, error.message))
+        return failure
 
     async def _look(self, stream: TurnStream) -> None:
         """Raise Interrupted if the run is not to go on, Replaced if somebody else goes on with it."""
@@ -188,7 +209,10 @@ class TurnDelivery:
         raise StoreUnavailable(f"The run {self.run_id} is changing too fast.")
 
     async def _follow(self, number: int) -> Outcome | None:
-        """Wait for what the delivery that took over records; None if it stands still."""
+        """Wait for what the delivery that took over records; None if it stands still.
+
+        It began after this one, so it may last longer than this one may follow it.
+        """
         loop = asyncio.get_running_loop()  # whose clock is never set
         seen_at = loop.time()
         while loop.time() - seen_at < STANDS_STILL:
@@ -198,8 +222,23 @@ class TurnDelivery:
                 return outcome
             while await self.documents.get(self.partition, batch_id(self.run_id, number)):
                 number, seen_at = number + 1, loop.time()
+            if self._ends_at is not None and loop.time() >= self._ends_at:
+                return {"outcome": "again"}
             await asyncio.sleep(FOLLOW_INTERVAL)
         return None
+
+
+def _failed(error: ModelError, expires_at: int) -> Outcome:
+    """Return what the model's failure means for the run."""
+    match error:
+        case ModelThrottled(quota=False):
+            return throttled(error.message, error.retry_after, expires_at)
+        case ModelThrottled():
+            return closed(runs.failed("rate_limit_exceeded", error.message))
+        case ModelUnavailable():
+            return unavailable(error.message, expires_at)
+        case ModelRefused():
+            return closed(runs.failed(error.code, error.message))
 
 
 def _not_yet(tools: list[str]) -> str:

@@ -39,6 +39,10 @@ class Interrupted(Exception):
         self.outcome = outcome
 
 
+class OutOfTime(Exception):
+    """The turn has lasted as long as one may."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spoken:
     """What the model said in one turn, beside the text that is in the stream already."""
@@ -57,18 +61,24 @@ class Spoken:
 
 
 async def listen(
-    model: LanguageModel, request: ChatRequest, stream: TurnStream, look: Look, clock: Callable[[], float]
+    model: LanguageModel,
+    request: ChatRequest,
+    stream: TurnStream,
+    look: Look,
+    clock: Callable[[], float],
+    ends_at: float | None = None,
 ) -> Spoken:
     """Stream the model's answer into the log, its first text at once.
 
     `look` is called once a second, even while the model is silent. Whatever ends this early closes
     the connection to the model. An answer of more than MAX_ANSWER is cut there, as one that reached the
-    model's own limit. Raises what the model raises, Replaced, and what `look` raises.
+    model's own limit. Raises what the model raises, Replaced, what `look` raises, and OutOfTime at `ends_at` (of the
+    event loop's clock; between two commits, so that it is known what is in the log).
     """
     pieces: asyncio.Queue[Piece | ModelError] = asyncio.Queue()
     reader = asyncio.create_task(_read(model.stream(request), pieces))
     try:
-        return Spoken(request, await _write(reader, pieces, stream, look, clock))
+        return Spoken(request, await _write(reader, pieces, stream, look, clock, ends_at))
     finally:
         reader.cancel()
         await asyncio.gather(reader, return_exceptions=True)
@@ -89,6 +99,7 @@ async def _write(
     stream: TurnStream,
     look: Look,
     clock: Callable[[], float],
+    ends_at: float | None,
 ) -> Ending:
     loop = asyncio.get_running_loop()
     look_at = loop.time() + LOOK_SECONDS
@@ -96,6 +107,10 @@ async def _write(
     said = 0
     while True:
         due = min(look_at, flush_at) if stream.pending else look_at
+        if ends_at is not None:
+            if loop.time() >= ends_at:
+                raise OutOfTime
+            due = min(due, ends_at)
         piece = await _next(queue, due - loop.time())
         match piece:
             case TextPiece(text) | RefusalPiece(text):

@@ -22,6 +22,7 @@ class Outcome(TypedDict):
     - throttled, unavailable: the model may serve the same turn later
     - closed: it ends, or has ended, as `ending` says
     - store_away: nothing could be read or written, try again
+    - again: another delivery has the turn, and had not ended it when this one's time was over
     """
 
     outcome: Literal[
@@ -35,6 +36,7 @@ class Outcome(TypedDict):
         "unavailable",
         "closed",
         "store_away",
+        "again",
     ]
     expires_at: NotRequired[int]
     retry_after: NotRequired[float]

@@ -6,10 +6,11 @@ import os
 import sys
 from pathlib import Path
 
-from devhost.environment import prepared, route_prefix
+from devhost.environment import prepared
 from devhost.event_loop import new_event_loop
 from devhost.gate import PortTaken, bind
 from devhost.host import Options, serve
+from devhost.host_json import HostJson
 from devhost.logs import start_logging
 from devhost.setup_error import SetupError
 
@@ -34,11 +35,11 @@ def main(arguments: list[str] | None = None) -> int:
     start_logging()
     app = given.app.resolve()
     try:
-        route_prefix(app)
         # Relative to where the user is, not to the app.
         data = given.data and given.data.expanduser().absolute()
         with prepared(app, data) as environment, bind(given.host, given.port) as listener:
-            serving = serve(Options(given.host, given.workers, app), environment, listener)
+            told = HostJson.read(app, environment.variables)
+            serving = serve(Options(given.host, given.workers, app, told), environment, listener)
             asyncio.run(serving, loop_factory=new_event_loop)
     except (SetupError, PortTaken) as error:
         print(error, file=sys.stderr)

@@ -129,6 +129,9 @@ class Crew:
                 worker.address = frame["ready"]
                 self._ever_ready = True
                 self._events.worker_ready(worker, frame["timers"])
+            elif "overtime" in frame:
+                logger.error("Timeout value was exceeded by function: %s", frame["overtime"])
+                self.restart(worker)
             elif "broken" in frame:
                 self._note_broken(frame["broken"])
 
@@ -155,6 +158,12 @@ class Crew:
             worker.process.stdin.transport.abort()
         if worker.listening:
             worker.listening.cancel()
+
+    def restart(self, worker: Worker) -> None:
+        """End a worker, with all that it is at, and start another: one of its invocations took too long."""
+        logger.warning("worker %d is restarted", worker.process.pid)
+        self._let_go(worker)
+        _kill(worker.process)
 
     def _let_go(self, worker: Worker) -> None:
         if worker not in self._workers:

@@ -67,16 +67,6 @@ def check_model_is_not_us(variables: Mapping[str, str], host: str, port: int) ->
             raise SetupError(f"{setting} is this service's own address; it must name a model's.")
 
 
-def route_prefix(app: Path) -> str:
-    """Return host.json's prefix of all HTTP routes. Raises SetupError."""
-    path = app / "host.json"
-    try:
-        host = json.loads(path.read_text()) if path.exists() else {}
-        return host.get("extensions", {}).get("http", {}).get("routePrefix", "api").strip("/")
-    except (ValueError, AttributeError, OSError) as error:
-        raise SetupError(f"host.json cannot be read: {error}") from None
-
-
 def _local_settings(app: Path) -> dict[str, str]:
     path = app / "local.settings.json"
     if not path.exists():

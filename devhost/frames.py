@@ -2,6 +2,7 @@
 
 Host to worker:   {"run": dispatch number, "kind", "name", "body"} · {"stop": true}
 Worker to host:   {"alive": true} · {"ready": address, "timers": [...]} · {"broken": message}
+                  {"overtime": function}
                   {"reply": dispatch number, "body"} · {"reply": dispatch number, "error", "trace"}
 """
 

@@ -18,15 +18,17 @@ from devhost.background import Background
 from devhost.crew import Crew, Worker, WorkersBroken
 from devhost.descriptors import allowance, raise_limit
 from devhost.dispatch import Dispatcher
-from devhost.environment import Environment, check_model_is_not_us, route_prefix
+from devhost.environment import Environment, check_model_is_not_us
 from devhost.gate import Gate
+from devhost.host_json import HostJson
 from devhost.run_folder import run_folder
 from devhost.schedule import ScheduleError
 from devhost.task_hub import LocalTaskHub
 from devhost.ticks import Ticker
-from devhost.work import Failure, Work
+from devhost.work import Failure, Kind, Work
 
 LONGEST_SLEEP = 1.0  # seconds until durable timers are looked at again: a suspended laptop's clock jumps
+LOOK_AT_TIME = 0.5  # seconds between looks at whose time is over
 GOODBYE = 1.5  # seconds that workers get to end what they are at when the host stops
 
 logger = logging.getLogger("devhost")
@@ -37,6 +39,7 @@ class Options:
     host: str
     workers: int
     app: Path
+    told: HostJson
 
 
 class Host:
@@ -50,7 +53,9 @@ class Host:
         self._noted = False
         self._alarm: asyncio.TimerHandle | None = None
         self._hub = LocalTaskHub(self._note_work)
-        self._dispatcher = Dispatcher(self._complete)
+        told = options.told
+        limits: dict[Kind, int] = {"orchestration": told.orchestrators, "activity": told.activities}
+        self._dispatcher = Dispatcher(self._complete, limits)
         self._gate = Gate(allowance(raise_limit(), options.workers))
         client = {"taskHubName": "local", "rpcBaseUrl": self._hub.serve(folder)}
         self._crew = Crew(options.workers, options.app, folder, json.dumps(client), environment.variables, events=self)
@@ -64,6 +69,7 @@ class Host:
         self._heed_signals()
         await self._gate.listen(self._listener)
         self._background.begin(self._crew.keep())
+        self._background.begin(self._watch_time())
         stopped = asyncio.create_task(self._stop.wait())
         try:
             failed = self._background.failed
@@ -126,8 +132,7 @@ class Host:
             return
         self._background.begin(self._ticker.run())
         port = self._listener.getsockname()[1]
-        prefix = route_prefix(self._options.app)
-        print(f"Listening on http://localhost:{port}/{prefix}".rstrip("/"), flush=True)
+        print(f"Listening on http://localhost:{port}/{self._options.told.route_prefix}".rstrip("/"), flush=True)
         if self._environment.api_key:
             print(f"API key: {self._environment.api_key}", flush=True)
 
@@ -156,6 +161,13 @@ class Host:
         if due:
             left = (due - datetime.now(UTC)).total_seconds()
             self._alarm = self._loop.call_later(min(max(left, 0.0), LONGEST_SLEEP), self._hand_out)
+
+    async def _watch_time(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_AT_TIME)
+            late = self._dispatcher.end_overdue(self._options.told.function_timeout)
+            for worker in [each for each in self._ready if each in late]:
+                self._crew.restart(worker)
 
     def _complete(self, work: Work, outcome: str | Failure) -> None:
         if work.kind == "orchestration":

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import logging
+import math
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from starlette.requests import ClientDisconnect
@@ -15,6 +16,7 @@ from devhost.functions import App, Function
 from devhost.routing import Route, Router
 
 DRAIN_SECONDS = 2.0
+LAST_WORDS = 0.5  # seconds for an answer to get out of a worker that is to be restarted
 
 logger = logging.getLogger("devhost.http")
 
@@ -22,8 +24,9 @@ logger = logging.getLogger("devhost.http")
 class HttpApp:
     """An ASGI app over the HTTP functions of `app`."""
 
-    def __init__(self, app: App, prefix: str, body_limit: int, request_type: Any) -> None:
+    def __init__(self, app: App, prefix: str, body_limit: int, request_type: Any, overtime: "Overtime") -> None:
         self._app = app
+        self._overtime = overtime
         self._body_limit = body_limit
         self._request_type = request_type
         self._router = Router(prefix, [_route(function) for function in app.http])
@@ -49,6 +52,7 @@ class HttpApp:
             await answer.error(404, f"Unknown path: {scope['method']} {scope['path'][:200]}")
             return
         scope["path_params"] = match.params
+        alarm = self._overtime.watch(match.target.name, answer)
         try:
             response = await self._app.request(match.target, self._request_type(scope, body.receive))
             await response(scope, body.receive, answer.send)
@@ -58,8 +62,35 @@ class HttpApp:
             # The Functions host answers 500 for whatever escapes a function; so does this stand-in for it.
             logger.exception("%s failed", match.target.name)
             await answer.error(500, "The server had an error while processing your request.")
+        finally:
+            if alarm:
+                alarm.cancel()
         if body.exceeded:
             await answer.end()
+
+
+class Overtime:
+    """Ends what takes longer than `limit` seconds: its request with nothing, then, by `restart`, the whole worker."""
+
+    def __init__(self, limit: float, restart: Callable[[str], None]) -> None:
+        """`restart` is given the name of the function."""
+        self._limit = limit
+        self._restart = restart
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def watch(self, function: str, answer: "Answer") -> asyncio.TimerHandle | None:
+        """To be cancelled when the function has answered."""
+        if math.isinf(self._limit):
+            return None
+        return asyncio.get_running_loop().call_later(self._limit, self._over, function, answer)
+
+    def _over(self, function: str, answer: "Answer") -> None:
+        self._ending.add(asyncio.create_task(self._end(function, answer)))
+
+    async def _end(self, function: str, answer: "Answer") -> None:
+        await answer.end()
+        await asyncio.sleep(LAST_WORDS)
+        self._restart(function)
 
 
 class BoundedBody:
@@ -94,10 +125,11 @@ class Answer:
     def __init__(self, send: Send, body: BoundedBody) -> None:
         self._send = send
         self._body = body
+        self._ended = False
         self.status = 0
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
-        if self._body.exceeded and not self.status:
+        if self._ended or (self._body.exceeded and not self.status):
             return
         if message["type"] == "http.response.start":
             self.status = message["status"]
@@ -107,7 +139,7 @@ class Answer:
         """Answer as the Functions host does where it cuts a request, unless a response is under way: with nothing."""
         if self.status:
             return
-        self.status = 500
+        self.status, self._ended = 500, True
         headers = [(b"content-length", b"0"), (b"connection", b"close")]
         await self._send({"type": "http.response.start", "status": 500, "headers": headers})
         await self._send({"type": "http.response.body", "body": b""})

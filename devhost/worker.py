@@ -20,10 +20,10 @@ import uvicorn
 
 from devhost import frames
 from devhost.connection import HttpConnection
-from devhost.environment import route_prefix
 from devhost.event_loop import new_event_loop
 from devhost.functions import App, AppBroken, StoreBroken
-from devhost.http import HttpApp
+from devhost.host_json import HostJson
+from devhost.http import HttpApp, Overtime
 from devhost.logs import start_logging
 from devhost.work import Failure
 
@@ -123,7 +123,8 @@ async def run(host: Host, options: argparse.Namespace) -> NoReturn:
         {"name": f.name, "schedule": f.trigger["schedule"], "at_start": bool(f.trigger.get("runOnStartup"))}
         for f in app.timers
     ]
-    server = Server(_server_config(app, options), lambda address: host.send({"ready": address, "timers": timers}))
+    http = _http_app(app, options, lambda function: host.send({"overtime": function}))
+    server = Server(_server_config(http, options), lambda address: host.send({"ready": address, "timers": timers}))
     serving = asyncio.create_task(server.serve())
     await stop.wait()
     server.should_exit = True
@@ -141,13 +142,18 @@ async def _warm_up(app: App, again: bool) -> None:
         logger.error("%s", error)
 
 
-def _server_config(app: App, options: argparse.Namespace) -> uvicorn.Config:
+def _http_app(app: App, options: argparse.Namespace, on_overtime: Callable[[str], None]) -> HttpApp:
     from azurefunctions.extensions.base import RequestTrackerMeta
 
+    told = HostJson.read(Path(options.app))
     limit = int(os.environ.get("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT") or DEFAULT_BODY_LIMIT)
-    prefix = route_prefix(Path(options.app))
+    overtime = Overtime(told.function_timeout, on_overtime)
+    return HttpApp(app, told.route_prefix, limit, RequestTrackerMeta.get_request_type(), overtime)
+
+
+def _server_config(http: HttpApp, options: argparse.Namespace) -> uvicorn.Config:
     return uvicorn.Config(
-        HttpApp(app, prefix, limit, RequestTrackerMeta.get_request_type()),
+        http,
         uds=options.socket,
         host="127.0.0.1",
         port=0,

@@ -5,9 +5,10 @@ Azure's two Java clients take the first line for the event and the second for th
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -34,6 +35,7 @@ KEEP_ALIVE = b": keep-alive\n"
 DONE = b"event: done\ndata: [DONE]\n\n"
 PATIENCE = 30.0  # seconds that a reader waits for a store that is away
 AWAY_INTERVAL = 1.0
+INTERRUPTED = "The stream was interrupted. Retrieve the run, or resume the stream from its last event."
 LOOK_INTERVAL = 1.0  # seconds of silence after which a reader looks whether the run is still there
 
 
@@ -48,6 +50,10 @@ class Cursor:
         return f"{self.batch}.{self.index}"
 
 
+class _Interrupted(Exception):
+    """The stream ends here, although its log does not."""
+
+
 @dataclass(slots=True)
 class RunStream:
     """One reader of a run's log.
@@ -55,6 +61,7 @@ class RunStream:
     `keep_alive`: seconds of silence after which a comment says that the stream lives; `math.inf` for none.
     `ends_at_first_wait`: the stream of a request ends at the first requires_action (F.1.8); a replay
     goes on if the log does.
+    `ends_at`: when, by the event loop's clock, it ends whatever there is to come; None for never.
     """
 
     documents: Documents
@@ -62,6 +69,7 @@ class RunStream:
     run_id: str
     keep_alive: float
     ends_at_first_wait: bool = True
+    ends_at: float | None = None
     _run: dict[str, Any] | None = None  # what the log leaves out of the run's events
 
     async def frames(self, after: Cursor, *first: Event) -> AsyncIterator[bytes]:
@@ -69,6 +77,13 @@ class RunStream:
 
         The frames of a batch come as one piece: every process between here and the client handles it once.
         """
+        try:
+            async for piece in self._pieces(after, first):
+                yield piece
+        except _Interrupted:
+            yield _error_frame(INTERRUPTED) + DONE
+
+    async def _pieces(self, after: Cursor, first: Iterable[Event]) -> AsyncIterator[bytes]:
         for name, data in first:
             yield _frame(name, data)
         async for batch in self._batches(after.batch):
@@ -99,7 +114,7 @@ class RunStream:
         """Yield batches from `number` on, their events whole, None for each silence of `keep_alive` seconds.
 
         Ends only if the run is over or gone and no further batch is there. A store that is away for
-        less than PATIENCE is waited for.
+        less than PATIENCE is waited for. Raises _Interrupted.
         """
         away_since: float | None = None
         heard_at = monotonic()
@@ -120,11 +135,16 @@ class RunStream:
                     heard_at = monotonic()
             except StoreUnavailable:
                 away_since = away_since or monotonic()
-                if monotonic() - away_since > PATIENCE:
-                    return
+                if monotonic() - away_since > PATIENCE or self._time_left() <= 0:
+                    raise _Interrupted from None
                 await asyncio.sleep(AWAY_INTERVAL)
 
+    def _time_left(self) -> float:
+        return inf if self.ends_at is None else self.ends_at - asyncio.get_running_loop().time()
+
     async def _whole(self, batch: Batch) -> Batch:
+        if self._time_left() <= 0:
+            raise _Interrupted
         return replace(batch, events=[(event[0], await self._whole_data(event)) for event in batch.events])
 
     async def _whole_data(self, event: Event) -> dict[str, Any]:
@@ -143,7 +163,9 @@ class RunStream:
         return run_of(run) if run else {}
 
     async def _next(self, number: int) -> Any:
-        timeout = min(self.keep_alive, LOOK_INTERVAL)
+        timeout = min(self.keep_alive, LOOK_INTERVAL, self._time_left())
+        if timeout <= 0:
+            raise _Interrupted
         return await self.documents.wait_for(self.partition, batch_id(self.run_id, number), timeout=timeout)
 
     async def _over(self, number: int) -> bool:
@@ -153,8 +175,8 @@ class RunStream:
         return await self.documents.get(self.partition, batch_id(self.run_id, number)) is None
 
     async def _last_frame(self) -> bytes:
-        """Return what ends a stream whose log has no end: it expired, or the run or the store is gone."""
-        message = "The stream was interrupted. Retrieve the run, or resume the stream from its last event."
+        """Return what ends a stream whose log has no end: it expired, or the run is gone."""
+        message = INTERRUPTED
         with suppress(StoreUnavailable):
             run = await self.documents.get(self.partition, self.run_id)
             if run is None:
@@ -162,7 +184,11 @@ class RunStream:
             elif run.unfinished_since is None:
                 name, _ = run_event(run_of(run))
                 return _frame(name, run_of(run))
-        return _frame("error", {"error": {"message": message, "type": "server_error", "param": None, "code": None}})
+        return _error_frame(message)
+
+
+def _error_frame(message: str) -> bytes:
+    return _frame("error", {"error": {"message": message, "type": "server_error", "param": None, "code": None}})
 
 
 def _frame(name: str, data: dict[str, Any], cursor: Cursor | None = None) -> bytes:

@@ -57,6 +57,11 @@ class HostConfiguration:
         return self.function_timeout - min(LAST_WORDS, self.function_timeout * LARGEST_SHARE)
 
     @property
+    def send_limit(self) -> float | None:
+        """Seconds after which an answer that its client doesn't read, or reads too slowly, is cut."""
+        return None if self.time_limit is None else (self.time_limit + self.function_timeout) / 2
+
+    @property
     def purges_its_hub(self) -> bool:
         """Say whether something deletes ended orchestrations: the scheduler's retention policy does."""
         return self.storage_provider.lower() == "azuremanaged"

@@ -1,5 +1,6 @@
 """The edge: principal in, error body out. Status codes and error bodies are made here and nowhere else."""
 
+import asyncio
 import logging
 import math
 import re
@@ -23,9 +24,11 @@ from errors import (
     StoreBroken,
     StoreUnavailable,
     TooLarge,
+    TooSlow,
     Unauthorized,
 )
 from routes.cors import preflight, share
+from routes.held_response import HeldResponse
 
 logger = logging.getLogger("durable_assistants.http")
 
@@ -43,6 +46,7 @@ FAILURES: dict[type[ServiceError], Failure] = {
     Unauthorized: Failure(401, "invalid_request_error"),
     NotFound: Failure(404, "invalid_request_error"),
     MethodNotAllowed: Failure(405, "invalid_request_error"),
+    TooSlow: Failure(408, "invalid_request_error"),
     TooLarge: Failure(413, "invalid_request_error"),
     RangeNotSatisfiable: Failure(416, "invalid_request_error"),
     StoreUnavailable: Failure(503, "server_error"),
@@ -57,7 +61,7 @@ async def edge(request: Request, act: Act, *, name: str, needs_key: bool = True)
 
     A browser's preflight is answered here. `name` is what the log calls it.
     """
-    began = time.perf_counter()
+    began, arrived = time.perf_counter(), asyncio.get_running_loop().time()
     request_id = secrets.token_hex(16)
     settings = wiring.settings()
     try:
@@ -66,7 +70,7 @@ async def edge(request: Request, act: Act, *, name: str, needs_key: bool = True)
             is_openai, key = _is_openai_base(request.url.path), settings.assistants_api_key
             principal = principal_of(request.headers, key, openai_base=is_openai) if needs_key else Principal()
             check_api_version(request)
-            response = await act(principal)
+            response = await _in_time(act(principal))
     except ServiceError as error:
         response = _failed(error)
     except Exception:
@@ -78,7 +82,20 @@ async def edge(request: Request, act: Act, *, name: str, needs_key: bool = True)
     headers["openai-version"] = "2020-10-01"
     headers["openai-processing-ms"] = str(round((time.perf_counter() - began) * 1000))
     share(response, request, settings.cors_origins)
-    return response
+    limit = wiring.host().send_limit
+    return response if limit is None else HeldResponse(response, arrived + limit)
+
+
+async def _in_time(acting: Awaitable[Response]) -> Response:
+    """Return the answer. Raises TooSlow before the host would end it, and everything else that its worker does."""
+    limit = asyncio.timeout(wiring.host().time_limit)
+    try:
+        async with limit:
+            return await acting
+    except TimeoutError:
+        if limit.expired():
+            raise TooSlow("The request took too long. A large file can be sent in parts: POST /uploads.") from None
+        raise
 
 
 def _is_openai_base(path: str) -> bool:

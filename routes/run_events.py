@@ -1,5 +1,6 @@
 """The event stream of a run: of the request that began or resumed it, and for whoever re-attaches."""
 
+import asyncio
 import math
 import re
 import time
@@ -7,6 +8,7 @@ import time
 import azure.durable_functions as df
 from azurefunctions.extensions.http.fastapi import Response, StreamingResponse
 
+import wiring
 from errors import InvalidRequest, NotFound
 from events import requests
 from events.addresses import batch_id, thread_partition
@@ -26,8 +28,13 @@ _CURSOR = re.compile(r"([0-9]{1,8})\.([0-9]{1,6})")
 
 
 def stream_reply(call: Call, partition: str, run_id: str, after: Cursor, *, replay: bool = False) -> Response:
-    """Return the events after `after`; they end at the first requires_action or terminal event."""
-    stream = RunStream(call.documents, partition, run_id, _keep_alive(call), ends_at_first_wait=not replay)
+    """Return the events after `after`; they end at the first requires_action or terminal event.
+
+    Or, resumably, when they have lasted as long as a call may.
+    """
+    limit = wiring.host().time_limit
+    ends_at = None if limit is None else asyncio.get_running_loop().time() + limit
+    stream = RunStream(call.documents, partition, run_id, _keep_alive(call), not replay, ends_at)
     return StreamingResponse(stream.frames(after), media_type="text/event-stream; charset=utf-8", headers=_HEADERS)
 
 

@@ -14,6 +14,7 @@ import wiring
 from files import records
 from ports.blobs import Blobs
 from ports.documents import Documents
+from timers.in_time import in_time
 
 logger = logging.getLogger("durable_assistants.sweeper")
 
@@ -26,7 +27,7 @@ PAGE = 100
 
 @bp.timer_trigger(arg_name="timer", schedule="0 30 */6 * * *")
 async def sweep_files(timer: func.TimerRequest) -> None:
-    await sweep(wiring.documents(), wiring.blobs(), now=time.time())
+    await in_time(sweep(wiring.documents(), wiring.blobs(), now=time.time()))
 
 
 async def sweep(documents: Documents, blobs: Blobs, *, now: float) -> None:

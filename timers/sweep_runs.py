@@ -21,6 +21,7 @@ from events.run_record import run_of
 from events.thread_list import update_entry
 from ports.documents import Document, Documents, Unfinished
 from ports.task_hub import TaskHub
+from timers.in_time import in_time
 
 bp = df.Blueprint()
 
@@ -33,7 +34,7 @@ FAR_AHEAD = 1e12  # Unix seconds: everything is older
 @bp.timer_trigger(arg_name="timer", schedule="%SWEEPER_SCHEDULE%", run_on_startup=True)
 @bp.generic_input_binding(arg_name="hub", type="durableClient", durableRequiresGrpc=True)
 async def sweep_runs(timer: func.TimerRequest, hub: str) -> None:
-    await sweep(wiring.documents(), wiring.task_hub(hub), now=time.time(), memory=_memory())
+    await in_time(sweep(wiring.documents(), wiring.task_hub(hub), now=time.time(), memory=_memory()))
 
 
 class Memory:

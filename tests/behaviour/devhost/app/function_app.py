@@ -76,6 +76,12 @@ async def breaks(req: Request) -> Response:
     raise RuntimeError("a secret of the app")
 
 
+@bp.route(route="naps", methods=["GET"])
+async def naps(req: Request) -> Response:
+    await asyncio.sleep(60)
+    return JSONResponse({})
+
+
 # Two routes for one path, a catch-all beside them, and one for everything: names decide.
 @bp.route(route="things/{thing}", methods=["GET"])
 async def a_thing(req: Request) -> Response:
@@ -112,6 +118,21 @@ def meets_poison(context: task.OrchestrationContext, id: str) -> Any:
 
 
 @bp.orchestration_trigger(context_name="context")
+def oversleeps(context: task.OrchestrationContext, id: str) -> Any:
+    try:
+        yield context.call_activity("sleeps", input=id)
+    except task.TaskFailedError as error:
+        yield context.call_activity("ends", input=f"{id}: {error.details.message}")
+
+
+@bp.orchestration_trigger(context_name="context")
+def is_quick(context: task.OrchestrationContext, id: str) -> Any:
+    note("end", id=id)
+    return id
+    yield
+
+
+@bp.orchestration_trigger(context_name="context")
 def is_poison(context: task.OrchestrationContext, id: str) -> Any:
     os._exit(1)
     yield
@@ -122,6 +143,12 @@ async def slow(id: str) -> None:
     note("slow began", id=id)
     await asyncio.sleep(2)
     note("slow ended", id=id)
+
+
+@bp.activity_trigger(input_name="id")
+async def sleeps(id: str) -> None:
+    note("sleeps", id=id)
+    await asyncio.sleep(60)
 
 
 @bp.activity_trigger(input_name="id")
