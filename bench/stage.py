@@ -28,9 +28,10 @@ class Model:
 
 
 @contextmanager
-def model(first_delay: float = 0.0) -> Iterator[Model]:
-    """Run the scripted model of the tests as a process; `first_delay` in seconds."""
-    command = [sys.executable, "-m", "tests.scripted_model", "--first-delay", str(first_delay)]
+def model(first_delay: float = 0.0, delay: float = 0.0) -> Iterator[Model]:
+    """Run the scripted model of the tests as a process; seconds before its first chunk and between two."""
+    delays = ["--first-delay", str(first_delay), "--delay", str(delay)]
+    command = [sys.executable, "-m", "tests.scripted_model", *delays]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout

@@ -33,6 +33,11 @@ def test_what_is_shipped_says_half_an_hour_and_the_scheduler():
     assert shipped.form_limit == 103_857_600
 
 
+def test_what_is_shipped_lets_an_instance_hold_many_runs_at_once():
+    durable = json.loads((ROOT / "host.json").read_text())["extensions"]["durableTask"]
+    assert durable["maxConcurrentActivityFunctions"] == durable["maxConcurrentOrchestratorFunctions"] == 200
+
+
 @pytest.mark.parametrize(
     ("given", "seconds"),
     [
