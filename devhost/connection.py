@@ -8,6 +8,7 @@ and no more, before anything of the app runs.
 import asyncio
 import http
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,14 @@ SILENCE = 60.0  # seconds without a byte, after which a half-sent request is giv
 LINGER = 2.0  # seconds: a client that is cut off while it sends never sees the answer
 
 _FRAMING = frozenset([b"content-length", b"transfer-encoding"])
+
+# What the parser knows; it would refuse others, which here are methods that no function takes.
+_METHODS = frozenset(
+    b"GET POST PUT PATCH DELETE HEAD OPTIONS TRACE CONNECT PRI COPY LOCK MKCOL MOVE PROPFIND PROPPATCH SEARCH UNLOCK"
+    b" BIND REBIND UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY SUBSCRIBE UNSUBSCRIBE PURGE MKCALENDAR"
+    b" LINK UNLINK SOURCE".split()
+)
+_MADE_UP_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}")
 
 logger = logging.getLogger("devhost.http")
 
@@ -50,6 +59,7 @@ class HttpConnection(HttpToolsProtocol):
         self._untold = 0
         self._told = False
         self._heard_at = 0.0
+        self._made_up_method = b""
         self._patience: asyncio.TimerHandle | None = None
 
     # Called by the event loop
@@ -83,6 +93,8 @@ class HttpConnection(HttpToolsProtocol):
             self._await_request()
 
     def _feed(self, data: bytes) -> None:
+        if not self._half_sent:
+            data = self._with_known_method(data)
         while True:
             try:
                 self.parser.feed_data(data)
@@ -90,6 +102,14 @@ class HttpConnection(HttpToolsProtocol):
             except httptools.HttpParserUpgrade as offer:
                 self._ignore_offer()
                 data = data[offer.args[0] :]
+
+    def _with_known_method(self, data: bytes) -> bytes:
+        """Return the beginning of a request with a method that the parser knows, and keep the client's."""
+        method = data[:41].partition(b" ")[0]
+        if method in _METHODS or len(method) == len(data) or not _MADE_UP_METHOD.fullmatch(method):
+            return data
+        self._made_up_method = method
+        return b"POST" + data[len(method) :]
 
     def _ignore_offer(self) -> None:
         """Go on with a request that offers an upgrade (RFC 9110, section 7.8).
@@ -140,10 +160,25 @@ class HttpConnection(HttpToolsProtocol):
         self._check_head()
         if framed_twice := self._framing_count > 1:  # chunks count
             self.headers[:] = [header for header in self.headers if header[0] != b"content-length"]
+        self.headers[:] = self._as_the_app_sees(self.headers)
         super().on_headers_complete()
         self._in_head = False
         if framed_twice:
             self.cycle.keep_alive = False
+        if self._made_up_method:
+            self.scope["method"], self._made_up_method = self._made_up_method.decode(), b""
+
+    def _as_the_app_sees(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """The host is a proxy: it joins headers of one name, and its own address and names stand for the client's."""
+        seen: dict[bytes, bytes] = {}
+        for name, value in headers:
+            if name in seen:
+                value = seen[name] + (b"; " if name == b"cookie" else b",") + value
+            if not name.startswith(b"x-forwarded-"):
+                seen[name] = value
+        port = self.server[1] if self.server else None
+        seen[b"host"] = b"localhost" if port is None else b"127.0.0.1:%d" % port
+        return list(seen.items())
 
     def _check_head(self) -> None:
         """Raises Refused for what llhttp lets pass and the Functions host doesn't."""

@@ -28,6 +28,7 @@ from devhost.ticks import Ticker
 from devhost.work import Failure, Kind, Work
 
 LONGEST_SLEEP = 1.0  # seconds until durable timers are looked at again: a suspended laptop's clock jumps
+API_BASE = "openai"  # what clients put behind host and port; of the app's routes, whatever host.json's prefix
 LOOK_AT_TIME = 0.5  # seconds between looks at whose time is over
 GOODBYE = 1.5  # seconds that workers get to end what they are at when the host stops
 
@@ -132,7 +133,7 @@ class Host:
             return
         self._background.begin(self._ticker.run())
         port = self._listener.getsockname()[1]
-        print(f"Listening on http://localhost:{port}/{self._options.told.route_prefix}".rstrip("/"), flush=True)
+        print(f"Listening on http://localhost:{port}/{API_BASE}", flush=True)
         if self._environment.api_key:
             print(f"API key: {self._environment.api_key}", flush=True)
 

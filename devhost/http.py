@@ -1,18 +1,18 @@
 """The worker's HTTP side: routes a request to its function, bounds its body, logs a line."""
 
 import asyncio
-import json
 import logging
 import math
 import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
+from urllib.parse import unquote
 
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from devhost.functions import App, Function
+from devhost.paths import without_dots
 from devhost.routing import Route, Router
 
 DRAIN_SECONDS = 2.0
@@ -30,11 +30,13 @@ class HttpApp:
         self._body_limit = body_limit
         self._request_type = request_type
         self._router = Router(prefix, [_route(function) for function in app.http])
+        for name, fault in self._router.in_error.items():
+            logger.error("%s gets no requests: %s", name, fault)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         body = BoundedBody(receive, self._body_limit)
-        answer = Answer(send, body)
+        answer = Answer(send, body, scope["method"])
         try:
             await self._serve(scope, body, answer)
         finally:
@@ -47,21 +49,26 @@ class HttpApp:
                 await body.drain()
             await answer.end()
             return
-        match = self._router.find(scope["method"], scope["raw_path"].decode("latin-1"))
-        if match is None:
-            await answer.error(404, f"Unknown path: {scope['method']} {scope['path'][:200]}")
-            return
-        scope["path_params"] = match.params
-        alarm = self._overtime.watch(match.target.name, answer)
+        path = without_dots(scope["raw_path"].decode("latin-1"))
+        scope["raw_path"], scope["path"] = path.encode("latin-1"), unquote(path)
+        if status := _of_the_host(scope["method"], path):
+            await answer.status_alone(status)
+        elif match := self._router.find(scope["method"], path):
+            await self._call(match.target, {**scope, "path_params": match.params}, body, answer)
+        else:
+            await answer.status_alone(404)
+
+    async def _call(self, function: Function, scope: Scope, body: "BoundedBody", answer: "Answer") -> None:
+        alarm = self._overtime.watch(function.name, answer)
         try:
-            response = await self._app.request(match.target, self._request_type(scope, body.receive))
+            response = await self._app.request(function, self._request_type(scope, body.receive))
             await response(scope, body.receive, answer.send)
         except ClientDisconnect:  # while its body was read, which also ends so at the limit
             pass
         except Exception:
             # The Functions host answers 500 for whatever escapes a function; so does this stand-in for it.
-            logger.exception("%s failed", match.target.name)
-            await answer.error(500, "The server had an error while processing your request.")
+            logger.exception("%s failed", function.name)
+            await answer.failed()
         finally:
             if alarm:
                 alarm.cancel()
@@ -120,40 +127,83 @@ class BoundedBody:
 
 
 class Answer:
-    """Sends one response. A function's response to a body that was too large is held back for our own."""
+    """Sends one response as the Functions host passes it on; the host's own where there can be none."""
 
-    def __init__(self, send: Send, body: BoundedBody) -> None:
+    def __init__(self, send: Send, body: BoundedBody, method: str) -> None:
         self._send = send
         self._body = body
-        self._ended = False
+        self._method = method
+        self._held: MutableMapping[str, Any] | None = None
+        self._ended = self._is_bodiless = False
         self.status = 0
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
         if self._ended or (self._body.exceeded and not self.status):
             return
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            await self._begin(message)
+            return
+        if self._held:
+            if not message.get("more_body") and len(message.get("body", b"")) < _length(self._held):
+                await self.end()
+                return
+            await self._send_head(self._held)
+        await self._send({**message, "body": b""} if self._is_bodiless else message)
+
+    async def _begin(self, message: MutableMapping[str, Any]) -> None:
+        if not all(_is_sendable(value) for _, value in message["headers"]):
+            await self.end()
+            return
+        self._is_bodiless = self._method == "HEAD" or message["status"] in (204, 304)
+        if self._is_bodiless:
+            headers = [header for header in message["headers"] if header[0].lower() != b"content-length"]
+            await self._send_head({**message, "headers": headers})
+        elif _length(message):
+            self._held = message  # until its body is there, which may be too short
+        else:
+            await self._send_head(message)
+
+    async def _send_head(self, message: MutableMapping[str, Any]) -> None:
+        self.status, self._held = message["status"], None
         await self._send(message)
 
     async def end(self) -> None:
         """Answer as the Functions host does where it cuts a request, unless a response is under way: with nothing."""
-        if self.status:
-            return
-        self.status, self._ended = 500, True
-        headers = [(b"content-length", b"0"), (b"connection", b"close")]
-        await self._send({"type": "http.response.start", "status": 500, "headers": headers})
-        await self._send({"type": "http.response.body", "body": b""})
+        await self.status_alone(500, (b"connection", b"close"))
 
-    async def error(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
-        """Answer with the API's error body, unless a response is under way."""
+    async def failed(self) -> None:
+        """Answer as the worker's server does for a function that raised, unless a response is under way."""
+        await self._answer(500, b"Internal Server Error", (b"content-type", b"text/plain; charset=utf-8"))
+
+    async def status_alone(self, status: int, *headers: tuple[bytes, bytes]) -> None:
+        await self._answer(status, b"", *headers)
+
+    async def _answer(self, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
         if self.status:
             return
-        self.status = status
-        kind = "server_error" if status == 500 else "invalid_request_error"
-        content = json.dumps({"error": {"message": message, "type": kind, "param": None, "code": None}})
-        response = Response(content, status, headers, media_type="application/json")
-        await self._send({"type": "http.response.start", "status": status, "headers": response.raw_headers})
-        await self._send({"type": "http.response.body", "body": response.body})
+        self.status, self._ended = status, True
+        length = (b"content-length", str(len(body)).encode())
+        await self._send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
+        await self._send({"type": "http.response.body", "body": body})
+
+
+def _length(start: MutableMapping[str, Any]) -> int:
+    return int(next((value for name, value in start["headers"] if name.lower() == b"content-length"), 0))
+
+
+def _is_sendable(value: bytes) -> bool:
+    return value.isascii() and b"\r" not in value and b"\n" not in value
+
+
+def _of_the_host(method: str, path: str) -> int:
+    """Return the status of what is the Functions host's own, of which only its ping is open; 0 if it isn't."""
+    match path.lower().split("/")[1:]:
+        case ["admin", "host", "ping"] if method in ("GET", "POST"):
+            return 200
+        case ["admin", _, *_] | ["runtime", "webhooks", *_]:
+            return 401
+        case _:
+            return 0
 
 
 def _route(function: Function) -> Route[Function]:

@@ -58,7 +58,7 @@ def broken_app(reason: str) -> func.FunctionRegister:
         error = {"message": MESSAGE, "type": "server_error", "param": None, "code": None}
         return unavailable({"error": error})
 
-    for function, route, methods in ((get_health, "health", ["GET"]), (zz_broken, "{*path}", ALL_METHODS)):
+    for function, route, methods in ((get_health, "openai/health", ["GET"]), (zz_broken, "{*path}", ALL_METHODS)):
         # The worker looks at the types to tell which of its two ways of HTTP a function is for.
         function.__annotations__ = {"req": request_type, "return": response_type}
         app.function_name(function.__name__)(app.route(route=route, methods=methods)(function))

@@ -1,8 +1,9 @@
 """Other ways to the same operations: the base URLs of clients that were made for other hosts (A.1).
 
 The Functions host takes the first matching route in the alphabetical order of the functions' names,
-so the fallback is named to come last. A function cannot call another one: these look up the plain
-handlers in the table of operations.
+so the fallback is named to come last. It gets every path that no other function takes, but the host's own
+(`/admin/…`, `/runtime/webhooks/…`) and those that begin with a doubled slash, which the host answers with an
+empty 404. A function cannot call another one: these look up the plain handlers in the table of operations.
 """
 
 import azure.durable_functions as df
@@ -11,15 +12,14 @@ from azurefunctions.extensions.http.fastapi import Request, Response
 from access.principals import Principal
 from errors import MethodNotAllowed, NotFound
 from routes.edge import edge, resource_not_found
-from routes.operation import OPERATIONS, Handler, Operation, call_of, http_function
+from routes.operation import BASE, OPERATIONS, Handler, Operation, call_of, http_function
 
 bp = df.Blueprint()
 
 ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 ALIASES = {
-    "v1_alias": "v1/{*path}",
-    "deployments_alias": "deployments/{deployment}/{*path}",
-    "zz_fallback": "{*path}",
+    "v1_alias": f"{BASE}/v1/{{*path}}",
+    "deployments_alias": f"{BASE}/deployments/{{deployment}}/{{*path}}",
 }
 
 # Parts of the hosted API that this service is going to offer.
@@ -80,16 +80,36 @@ def _is_parameter(word: str) -> bool:
 
 
 async def answer(req: Request, hub: str) -> Response:
-    """Answer under another base URL, or an unknown path."""
-    path = req.path_params.get("path") or ""
+    """Answer under another base URL."""
+    return await _answer(req, req.path_params.get("path") or "", hub)
 
+
+async def fall_back(req: Request, hub: str) -> Response:
+    """Answer what no other function takes: under the base in a spelling of the client's own, or outside of it."""
+    path = req.path_params.get("path") or ""
+    base, _, rest = path.partition("/")
+    if base.lower() == BASE:
+        return await _answer(req, rest, hub)
+    return await edge(req, _nothing, name=_name(req, path), needs_key=False)
+
+
+async def _answer(req: Request, path: str, hub: str) -> Response:
     async def act(principal: Principal) -> Response:
         handler, params = resolve(req.method, path)
         return await handler(call_of(req, params, principal, hub))
 
+    return await edge(req, act, name=_name(req, path))
+
+
+async def _nothing(principal: Principal) -> Response:
+    raise resource_not_found()
+
+
+def _name(req: Request, path: str) -> str:
     # Quoted: a path may hold line breaks, which would look like lines of the log.
-    return await edge(req, act, name=f"{req.method} {path[:200]!r}")
+    return f"{req.method} {path[:200]!r}"
 
 
 for name, route in ALIASES.items():
     http_function(bp, route, ALL_METHODS, name, answer)
+http_function(bp, "{*path}", ALL_METHODS, "zz_fallback", fall_back)

@@ -100,8 +100,7 @@ async def _in_time(acting: Awaitable[Response]) -> Response:
 
 def _is_openai_base(path: str) -> bool:
     """Say whether the path is what clients of OpenAI make of a base URL that ends with v1 (A.1)."""
-    segments = [segment.lower() for segment in path.split("/") if segment]
-    return "v1" in (segments[1:2] if segments[:1] == ["openai"] else segments[:1])
+    return [segment.lower() for segment in path.split("/") if segment][1:2] == ["v1"]
 
 
 def check_api_version(request: Request) -> None:

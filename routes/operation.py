@@ -45,6 +45,10 @@ class Operation:
 
 OPERATIONS: list[Operation] = []
 
+# Part of each route instead of being host.json's prefix: so that the app, not the host, answers whatever a client makes
+# of it. One .NET client begins all its paths with `/openai//`.
+BASE = "openai"
+
 
 def operation(bp: df.Blueprint, method: str, route: str, *, needs_key: bool = True) -> Callable[[Handler], Handler]:
     """Enter the handler into the table, and register a function that is named like it."""
@@ -58,7 +62,7 @@ def operation(bp: df.Blueprint, method: str, route: str, *, needs_key: bool = Tr
 
             return await edge(req, act, name=handler.__name__, needs_key=needs_key)
 
-        http_function(bp, route, [method], handler.__name__, function)
+        http_function(bp, f"{BASE}/{route}", [method], handler.__name__, function)
         return handler
 
     return register
@@ -71,7 +75,10 @@ def http_function(
     name: str,
     function: Callable[[Request, str], Awaitable[Response]],
 ) -> None:
-    """Register the function, with the settings of the durable client as its `hub`."""
+    """Register the function, with the settings of the durable client as its `hub`.
+
+    Methods are always named: a function that names none is given every one by the host, made-up ones too.
+    """
     # The client's settings only: one client is made of them per process and kept (wiring).
     bound = bp.generic_input_binding(arg_name="hub", type="durableClient", durableRequiresGrpc=True)(function)
     bp.function_name(name)(bp.route(route=route, methods=methods)(bound))

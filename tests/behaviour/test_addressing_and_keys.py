@@ -122,7 +122,10 @@ def test_unknown_paths_are_no_secret_but_need_a_key_too(bare: httpx.Client) -> N
     [
         "/openai/assistants",
         "/openai/assistants/",
-        "/openai//assistants",
+        "/openai//assistants",  # so one .NET client writes all its paths
+        "/openai///v1//assistants",
+        "/OPENAI//Deployments//x//Assistants",
+        "/%6Fpenai/assistants",
         "/openai/Assistants",
         "/openai/v1/assistants",
         "/openai/V1/ASSISTANTS/",
@@ -135,6 +138,40 @@ def test_unknown_paths_are_no_secret_but_need_a_key_too(bare: httpx.Client) -> N
 def test_forgiven_spellings(service: Service, bare: httpx.Client, path: str) -> None:
     answer = bare.get(path, headers={"api-key": service.key}, params={"api-version": API_VERSION})
     assert (answer.status_code, answer.json().get("object")) == (200, "list")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/assistants",
+        "/v1/assistants",
+        "/health",
+        "/openaix/assistants",
+        "/x//openai/assistants",
+        "/openai/../threads",
+    ],
+)
+def test_outside_of_the_base_is_nothing_and_no_key_is_asked_for(
+    service: Service, bare: httpx.Client, method: str, path: str
+) -> None:
+    for headers in ({}, {"api-key": "wrong"}, {"api-key": service.key}):
+        answer = bare.request(method, path, headers=headers)
+        assert (answer.status_code, answer.json()["error"]) == (404, NOT_FOUND)
+        assert answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("path", ["/openai/openai/assistants", "/openai//openai/v1/assistants"])
+def test_the_base_is_taken_away_once(service: Service, bare: httpx.Client, path: str) -> None:
+    answer = bare.get(path, headers={"api-key": service.key})
+    assert (answer.status_code, answer.json()["error"]) == (404, NOT_FOUND)
+
+
+@pytest.mark.parametrize("path", ["//openai/assistants", "//", "//x"])
+def test_a_doubled_slash_at_the_beginning_is_the_hosts_404(service: Service, path: str) -> None:
+    answer = httpx.get(f"{service.url}{path}", headers={"api-key": service.key}, trust_env=False)
+    assert (answer.status_code, answer.content) == (404, b"")
 
 
 @pytest.mark.parametrize("base", ["/openai", "/openai/v1", "/openai/deployments/any"])

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 import routes  # noqa: F401  (fills the table of operations)
 import wiring
 from adapters.openai_models import OpenAIModels
-from routes.addressing import answer
+from routes.addressing import fall_back
 from settings import Settings
 from tests.scripted_model import Script, ScriptedModel
 
@@ -24,9 +24,10 @@ _CACHED = (wiring.settings, wiring.host, wiring.documents, wiring.blobs, wiring.
 
 
 async def _app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Hand every request to the function that answers any path."""
-    scope["path_params"] = {"path": scope["path"]}
-    response = await answer(Request(scope, receive, send), HUB)
+    """Hand every request to the function that answers any path. Tests leave the base out."""
+    scope["path_params"] = {"path": f"openai{scope['path']}"}
+    scope["path"] = f"/openai{scope['path']}"
+    response = await fall_back(Request(scope, receive, send), HUB)
     await response(scope, receive, send)
 
 

@@ -232,9 +232,12 @@ def test_no_alias_comes_before_an_operation_of_the_same_path():
     of = {name: trigger.route for name, trigger in triggers.items() if hasattr(trigger, "route")}
     assert set(ALIASES) <= set(of)
     assert max(of) == "zz_fallback"
-    others = {route for name, route in of.items() if name not in ALIASES}
-    assert not any(route.lower().startswith(("{", "v1", "deployments")) for route in others)
-    assert max(name for name, route in of.items() if route == "threads/runs") < "modify_thread"
+    assert of.pop("zz_fallback") == "{*path}"
+    others = [route.lower() for name, route in of.items() if name not in ALIASES]
+    assert all(route.startswith("openai/") for route in others)
+    assert not any(route.startswith(("openai/{", "openai/v1", "openai/deployments")) for route in others)
+    assert max(name for name, route in of.items() if route == "openai/threads/runs") < "modify_thread"
+    assert all(trigger.methods for trigger in triggers.values() if hasattr(trigger, "route")), "each names its methods"
 
 
 async def test_health_needs_no_key_and_says_what_is_missing(wired):

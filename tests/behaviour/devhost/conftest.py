@@ -116,7 +116,8 @@ def start_host(tmp_path: Path) -> Iterator[StartHost]:
 @pytest.fixture(scope="module")
 def quiet_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalHost]:
     """One host for all tests of a module that only ask."""
-    host = LocalHost(tmp_path_factory.mktemp("host"), FUNCTIONS_REQUEST_BODY_SIZE_LIMIT="1000000").ready()
+    settings = {"FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": "1000000", "ROUTES_IN_ERROR": "1"}
+    host = LocalHost(tmp_path_factory.mktemp("host"), **settings).ready()
     yield host
     host.process.send_signal(signal.SIGTERM)
     host.process.wait(20)

@@ -82,6 +82,44 @@ async def naps(req: Request) -> Response:
     return JSONResponse({})
 
 
+@bp.route(route="seen/{*path}")
+async def seen(req: Request) -> Response:
+    return JSONResponse({"method": req.method, "params": dict(req.path_params), "headers": req.headers.items()})
+
+
+@bp.route(route="answers/{kind}", methods=["GET", "HEAD"])
+async def answers(req: Request) -> Response:
+    kind = req.path_params["kind"]
+    headers = {
+        "line-break": {"x-a": "b\r\nc: d"},
+        "line-feed": {"x-a": "b\nc"},
+        "not-ascii": {"x-a": "\xe9"},
+        "short": {"content-length": "10"},
+    }
+    status = int(kind) if kind.isdigit() else 200
+    return Response("hello", status, headers.get(kind))
+
+
+if os.environ.get("ROUTES_IN_ERROR"):
+    # The Functions host serves none of these.
+    @bp.route(route="Administer", methods=["GET"])
+    async def is_reserved(req: Request) -> Response:
+        return JSONResponse({})
+
+    @bp.route(route="runtime/thing", methods=["GET"])
+    async def is_reserved_too(req: Request) -> Response:
+        return JSONResponse({})
+
+    @bp.route(route="things/Special", methods=["DELETE", "PUT"])
+    async def special_again(req: Request) -> Response:
+        return JSONResponse({})
+
+    # The local host doesn't know what it means.
+    @bp.route(route="numbers/{number:int}", methods=["GET"])
+    async def numbers(req: Request) -> Response:
+        return JSONResponse({})
+
+
 # Two routes for one path, a catch-all beside them, and one for everything: names decide.
 @bp.route(route="things/{thing}", methods=["GET"])
 async def a_thing(req: Request) -> Response:
