@@ -7,7 +7,7 @@ from hosting.configuration import HostConfiguration
 from ports.blobs import Blobs
 from ports.documents import Documents
 from ports.language_model import LanguageModel
-from ports.task_hub import TaskHub
+from ports.task_hub import HubHistory, TaskHub
 from settings import Settings
 
 
@@ -61,6 +61,14 @@ def language_model() -> LanguageModel:
 
 @cache
 def task_hub(configuration: str) -> TaskHub:
+    """`configuration` is the JSON text of a durableClient binding."""
+    from adapters.durable_task_hub import DurableTaskHub
+
+    return DurableTaskHub(configuration)
+
+
+@cache
+def hub_history(configuration: str) -> HubHistory:
     """`configuration` is the JSON text of a durableClient binding."""
     from adapters.durable_task_hub import DurableTaskHub
 

@@ -5,6 +5,9 @@ One client per process and hub: a client made per call costs a channel and more 
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from itertools import batched
 
 import azure.durable_functions as df
 import grpc
@@ -16,22 +19,30 @@ logger = logging.getLogger("durable_assistants.task_hub")
 
 ORCHESTRATOR = "run_orchestrator"
 ANSWERS_WITHIN = 5.0  # seconds
+PAGE = 100
+AT_ONCE = 20
 
+_ENDED = [
+    pb.ORCHESTRATION_STATUS_COMPLETED,
+    pb.ORCHESTRATION_STATUS_FAILED,
+    pb.ORCHESTRATION_STATUS_TERMINATED,
+    pb.ORCHESTRATION_STATUS_CANCELED,
+]
 # An ended orchestration of this id makes room: its run was not over, or wake would not be called.
-_REPLACE_ENDED = pb.OrchestrationIdReusePolicy(
-    replaceableStatus=[
-        pb.ORCHESTRATION_STATUS_COMPLETED,
-        pb.ORCHESTRATION_STATUS_FAILED,
-        pb.ORCHESTRATION_STATUS_TERMINATED,
-        pb.ORCHESTRATION_STATUS_CANCELED,
-    ]
-)
+_REPLACE_ENDED = pb.OrchestrationIdReusePolicy(replaceableStatus=_ENDED)
+
+
+class _Client(df.DurableFunctionsClient):
+    """Asks for a page at a time: the client's own query collects every page."""
+
+    async def page(self, query: pb.InstanceQuery) -> pb.QueryInstancesResponse:
+        return await self._get_stub().QueryInstances(pb.QueryInstancesRequest(query=query))
 
 
 class DurableTaskHub:
     def __init__(self, configuration: str) -> None:
         """`configuration` is the JSON text of a durableClient binding."""
-        self._client = df.DurableFunctionsClient(configuration)
+        self._client = _Client(configuration)
 
     async def wake(self, run: RunAddress, event: str | None = None) -> bool:
         try:
@@ -67,6 +78,34 @@ class DurableTaskHub:
         except grpc.aio.AioRpcError:
             return False
         return True
+
+    async def purge(self, ended_before: float, *, limit: int) -> int:
+        purged = 0
+        try:
+            # All are known before the first is deleted, since a page begins where the one before it ended.
+            ended = [id async for id in self._ended(datetime.fromtimestamp(ended_before, UTC), limit)]
+            for some in batched(ended, AT_ONCE, strict=False):
+                results = await asyncio.gather(*map(self._client.purge_orchestration, some))
+                purged += sum(result.deleted_instance_count for result in results)
+        except grpc.aio.AioRpcError as error:
+            logger.warning("ended orchestrations are not purged: %s", _reason(error))
+        return purged
+
+    async def _ended(self, before: datetime, limit: int) -> AsyncIterator[str]:
+        query = pb.InstanceQuery(runtimeStatus=_ENDED, maxInstanceCount=PAGE)
+        query.createdTimeTo.FromDatetime(before)
+        found = 0
+        while True:
+            page = await self._client.page(query)
+            for state in page.orchestrationState:
+                if state.lastUpdatedTimestamp.ToDatetime(UTC) < before:
+                    yield state.instanceId
+                    found += 1
+                if found == limit:
+                    return
+            if not page.continuationToken.value:
+                return
+            query.continuationToken.CopyFrom(page.continuationToken)
 
 
 def _reason(error: grpc.aio.AioRpcError | TimeoutError) -> str:

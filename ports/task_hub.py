@@ -1,4 +1,4 @@
-"""The task hub, as far as runs need it: somebody to start an orchestration or to nudge it."""
+"""The task hub, as far as runs need it: somebody to start an orchestration or to nudge it; and what it keeps."""
 
 from typing import Protocol, TypedDict
 
@@ -23,4 +23,16 @@ class TaskHub(Protocol):
 
     async def ready(self) -> bool:
         """Say whether the hub answers. Waits for one that is only slow; how long is the caller's business."""
+        ...
+
+
+class HubHistory(Protocol):
+    """What a task hub keeps of orchestrations that have ended."""
+
+    async def purge(self, ended_before: float, *, limit: int) -> int:
+        """Delete at most `limit` of those that ended before a moment, in Unix seconds; return how many were deleted.
+
+        Where the hub can't be reached it logs why and returns what it has done. An orchestration that is started
+        anew in that very moment may be lost with its past: the sweeper wakes its run again.
+        """
         ...
