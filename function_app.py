@@ -14,9 +14,11 @@ def whole_app() -> func.FunctionRegister:
     import routes
     import timers
     import wiring
+    from hosting.library_logs import quieten_libraries
     from hosting.mend import mend_worker
 
     wiring.check()  # an app with broken settings does not start
+    quieten_libraries()
     mend_worker()
 
     app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)  # routes/edge.py authenticates

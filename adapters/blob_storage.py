@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import logging
 import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
@@ -42,8 +41,6 @@ def blob_storage(settings: Settings) -> "BlobStorage":
         "max_single_get_size": BLOCK,
         "max_chunk_get_size": BLOCK,
     }
-    # It would log every request that it sends.
-    logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
     if settings.blob_connection_string:
         return BlobStorage(_by_key(settings, options))
     credential = DefaultAzureCredential()

@@ -25,7 +25,6 @@ def mend_worker() -> Pairs | None:
     """
     try:
         from azure_functions_runtime import http_v2
-        from azure_functions_runtime.logging import logger as library_logger
         from azurefunctions.extensions.base import ModuleTrackerMeta, RequestTrackerMeta
         from azurefunctions.extensions.http.fastapi import web
 
@@ -44,8 +43,6 @@ def mend_worker() -> Pairs | None:
         return None
     from hosting.web_server import WebServer, web_app_class
 
-    # Several entries for each invocation, which would all be stored, and paid.
-    library_logger.setLevel(max(library_logger.level, logging.WARNING))
     coordinator.mended = pairs = Pairs()
     for name in _METHODS:
         setattr(coordinator, name, _delegating(getattr(pairs, name)))

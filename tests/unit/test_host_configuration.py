@@ -38,6 +38,19 @@ def test_what_is_shipped_lets_an_instance_hold_many_runs_at_once():
     assert durable["maxConcurrentActivityFunctions"] == durable["maxConcurrentOrchestratorFunctions"] == 200
 
 
+def test_what_is_shipped_lets_a_request_write_two_lines_and_every_warning():
+    levels: dict[str, str] = json.loads((ROOT / "host.json").read_text())["logging"]["logLevel"]
+    assert levels["Function"] == levels["default"] == "Information"
+    for category in (
+        "Microsoft.Azure.WebJobs.Script.WebHost.Middleware",
+        "Worker",
+        "Host.Function.Console",
+        "azure_functions_runtime",
+    ):
+        assert levels[category] == "Warning"
+    assert set(levels.values()) == {"Information", "Warning"}, "nothing hides a failure"
+
+
 @pytest.mark.parametrize(
     ("given", "seconds"),
     [
