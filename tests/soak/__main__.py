@@ -1,4 +1,4 @@
-"""The soak: `python -m tests.soak --kills 200`.
+"""The soak: `python -m tests.soak --kills 200 --requests 20000`.
 
 Exits with 1 if anything was lost, doubled or left locked; then data and log stay where it says.
 """
@@ -20,6 +20,7 @@ from tests.scripted_model import ScriptedModel
 from tests.service import Service
 from tests.soak import strikes
 from tests.soak.report import Report
+from tests.soak.requests import soak_requests
 from tests.soak.rounds import Outcome, Soak
 from tests.soak.stores import STORES, open_store
 
@@ -39,6 +40,11 @@ def main() -> int:
         return 2
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
+    if options.requests and not soak_requests(folder, options.requests):
+        print(f"The log is in {folder}.")
+        return 1
+    if not options.kills:
+        return 0
     print(f"{options.kills} kills, stores: {options.stores}, seed {seed}, in {folder}", flush=True)
     with ScriptedModel() as model, open_store(options.stores, folder) as store, ExitStack() as running:
         settings = {"LOG_LEVEL": "DEBUG", **store.settings}
@@ -60,6 +66,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dev.py soak", description="Kill, freeze and lock; count what was lost.")
     parser.add_argument("--kills", type=int, default=200, help="freezes and locks come on top (default 200)")
+    parser.add_argument("--requests", type=int, default=20_000, help="through the worker's library (default 20000)")
     parser.add_argument("--stores", choices=STORES, default="sqlite")
     parser.add_argument("--seed", type=int, help="of what is said and struck; random without")
     parser.add_argument("--workers", type=int, default=2)

@@ -168,8 +168,20 @@ class NotInstalled(importlib.abc.MetaPathFinder):
             raise ImportError(f"{fullname} is broken, says a secret.")
 
 
+def alter_library() -> None:
+    """Give a part of it another signature, and still the same doing."""
+    original: Any = http_v2.HttpCoordinator.set_http_response
+
+    def set_http_response(self: Any, invocation_id: str, response: Any) -> Any:
+        return original(self, invocation_id, response)
+
+    setattr(http_v2.HttpCoordinator, "set_http_response", set_http_response)  # noqa: B010
+
+
 async def main() -> None:
     bed = Bed()
+    if os.environ.get("WORKER_BED_ALTERS_LIBRARY"):
+        alter_library()
     if module := os.environ.get("WORKER_BED_BREAKS_IMPORT"):
         sys.meta_path.insert(0, NotInstalled(module))
     logging.getLogger().addHandler(bed.logged)

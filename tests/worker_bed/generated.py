@@ -5,7 +5,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.worker_bed.proxy import ORDERS, Order, Reply
+from tests.worker_bed.proxy import ID, ORDERS, Order, Reply
 
 _ID = "0123456789abcdef" * 2
 _PATHS = (
@@ -56,18 +56,26 @@ class Generated:
     leaves: bool = False
 
     def is_answered_well(self, reply: Reply) -> bool:
-        """An answer of ours, and an invocation that ended, unless the client has left."""
+        """An answer of ours, and an invocation that ended, unless the client has left.
+
+        The halves of a client that has named an invocation by itself never meet: both end.
+        """
         if reply.invocation is None or "raised" in reply.invocation:
             return False
+        if ID in self.headers and not self.leaves:
+            return reply.status == 500 and "server_error" in reply.body.decode()
         return self.leaves or (reply.invocation["failed"] is None and _is_ours(reply))
 
 
 def generated(chance: random.Random) -> Generated:
+    headers = chance.choice(_HEADERS)
+    if chance.random() < 0.005:
+        headers = headers | {ID: chance.choice(("", "1", "an id of the client's own"))}
     return Generated(
         method=chance.choice(_METHODS),
         target=f"/openai/{chance.choice(_PATHS)}{chance.choice(_QUERIES)}",
         body=chance.choice(_BODIES),
-        headers=chance.choice(_HEADERS),
+        headers=headers,
         order=chance.choice(ORDERS),
         leaves=chance.random() < 0.05,
     )

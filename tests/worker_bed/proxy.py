@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Order = Literal["together", "request first", "invocation first", "request only", "invocation only"]
 ORDERS: tuple[Order, ...] = ("together", "request first", "invocation first")
 GAP = 0.05  # seconds between the halves
+ID = "x-ms-invocation-id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,12 @@ class Proxy:
         """Send a request. `target` is the path as it stands in the request line.
 
         After `leave_after` seconds the client goes. `breaks_invocation` lets the invocation fail before it asks for
-        its request.
+        its request. Where `headers` have an id of an invocation it stays, as on a host that doesn't replace it.
         """
         id = secrets.token_hex(16)
         found = self._bed.function_for(method, target)
         assert found, f"The host would answer {method} {target} by itself."
-        request = self._request(id, method, target, body, headers or {}, leave_after)
+        request = self._request(method, target, body, {ID: id, **(headers or {})}, leave_after)
         invocation = self._invoke(id, *found, breaks=breaks_invocation)
         match order:
             case "request only":
@@ -91,12 +92,12 @@ class Proxy:
         return (await self._control.post("/invoke", json=asked)).json()
 
     async def _request(
-        self, id: str, method: str, target: str, body: bytes, headers: Mapping[str, str], leave_after: float | None
+        self, method: str, target: str, body: bytes, headers: Mapping[str, str], leave_after: float | None
     ) -> Reply:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._bed.worker_port)
         try:
             all_headers = {"host": f"127.0.0.1:{self._bed.worker_port}", "api-key": KEY, **headers}
-            all_headers |= {"x-ms-invocation-id": id, "connection": "close", "content-length": str(len(body))}
+            all_headers |= {"connection": "close", "content-length": str(len(body))}
             head = "".join(f"{name}: {value}\r\n" for name, value in all_headers.items())
             writer.write(f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode() + body)
             await writer.drain()
