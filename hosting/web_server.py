@@ -81,12 +81,14 @@ class WebServer:
     def config(self) -> uvicorn.Config:
         """No websockets, whatever is installed: an offer of one would leave its invocation waiting.
 
-        Nothing is logged of single requests, and nothing believed of what a client says of proxies.
+        Parsed by h11, whatever is installed: with httptools a request that offers an upgrade loses its body. Nothing is
+        logged of single requests, and nothing believed of what a client says of proxies.
         """
         return uvicorn.Config(
             self.web_app,
             host=self.hostname,
             port=self.port,
+            http="h11",
             ws="none",
             lifespan="off",
             access_log=False,

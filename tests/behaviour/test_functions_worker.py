@@ -72,6 +72,25 @@ async def test_no_path_is_answered_by_anybody_but_the_function(bed: WorkerBed, p
     await assert_nothing_is_left(bed)
 
 
+async def test_paths_of_every_spelling_reach_their_operation_or_the_fallback(bed: WorkerBed, proxy: Proxy) -> None:
+    for target, status in (
+        ("/openai//assistants", 200),
+        ("/openai/v1//assistants/", 200),
+        ("/OPENAI/deployments/x//Assistants", 200),
+        ("/openai/openai/assistants", 404),
+        ("/openai", 404),
+        ("/assistants", 404),
+        ("/", 404),
+    ):
+        reply = await proxy.send("GET", target)
+        assert (reply.status, reply.invocation) == (status, {"failed": None}), target
+        assert json.loads(reply.body).keys() & {"object", "error"}
+    for target in ("/", "/health", "/threads"):
+        assert (await proxy.send("POST", target, b"{}", {"api-key": ""})).status == 404  # without a key
+    assert (await proxy.send("GET", "/openai/health", b"", {"api-key": ""})).status in (200, 503)
+    await assert_nothing_is_left(bed, within=2.0)
+
+
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json", "/", "/docs/", "/a%0Ab"])
 async def test_the_web_server_has_no_route_of_its_own(bed: WorkerBed, path: str) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", bed.worker_port)
@@ -93,6 +112,16 @@ async def test_an_offer_to_upgrade_is_ignored(bed: WorkerBed, proxy: Proxy, offe
     reply = await proxy.send("POST", "/openai/threads", b'{"metadata": {"a": "b"}}', offer)
     assert (reply.status, json.loads(reply.body)["metadata"]) == (200, {"a": "b"})
     await assert_nothing_is_left(bed)
+
+
+async def test_a_request_that_the_web_server_refuses_does_not_leave_its_invocation_waiting(
+    bed: WorkerBed, proxy: Proxy
+) -> None:
+    reply = await proxy.send("GET", "/openai/assistants", b"", {"a name": "that is none"})
+    assert reply.status == 400
+    assert reply.invocation
+    assert "did not come" in reply.invocation["failed"]
+    await assert_nothing_is_left(bed, within=1.0)
 
 
 async def test_an_invocation_whose_request_never_comes_ends_as_failed(bed: WorkerBed, proxy: Proxy) -> None:
@@ -175,6 +204,29 @@ async def test_a_client_that_names_an_invocation_by_itself_is_answered_and_leave
         assert reply.invocation
         assert "did not come" in reply.invocation["failed"]
     await assert_nothing_is_left(bed, within=2.0)
+
+
+async def test_what_the_host_would_cut_ends_by_itself(tmp_path: Path) -> None:
+    """With the host's limits on time and on bodies narrowed."""
+    limits = {"AzureFunctionsJobHost__functionTimeout": "00:00:05", "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": "2000000"}
+    with WorkerBed(tmp_path, limits) as bed:
+        proxy = Proxy(bed)
+        form = b'--x\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n' + b"x" * 1_100_000
+        reply = await proxy.send(
+            "POST", "/openai/files", form + b"\r\n--x--\r\n", {"content-type": "multipart/form-data; boundary=x"}
+        )
+        assert (reply.status, reply.invocation) == (413, {"failed": None})
+        assert "POST /uploads" in str(error_of(reply)["message"])
+
+        assistant = json.loads((await proxy.send("POST", "/openai/assistants", b'{"model": "m"}')).body)["id"]
+        body = json.dumps({"assistant_id": assistant, "stream": True}).encode()
+        began = asyncio.get_running_loop().time()
+        reply = await proxy.send("POST", "/openai/threads/runs", body)
+        assert (reply.status, reply.invocation) == (200, {"failed": None})
+        assert reply.body.startswith(b"event: thread.created\n")
+        assert 3.5 < asyncio.get_running_loop().time() - began < 5.0
+        await proxy.close()
+        await assert_nothing_is_left(bed)
 
 
 async def test_a_library_with_other_parts_is_left_as_it_is(tmp_path: Path) -> None:

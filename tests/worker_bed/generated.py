@@ -17,6 +17,7 @@ _PATHS = (
     *("deployments/any/threads", "v1//threads", "docs", "redoc", "openapi.json", "threads/", "x/y/z", "%0A", "a%0Ab/c"),
     *("threads/%0D%0A", "%FF", "%2F", "threads/%E2%82%AC", "deployments/a/b/c", f"threads/{'x' * 500}"),
 )
+_BASES = (*("/openai/",) * 12, "/", "/openai//", "/OpenAI/", "/openai/openai/")
 _METHODS = ("GET", "GET", "GET", "POST", "POST", "DELETE", "PUT", "PATCH")
 _QUERIES = (
     "",
@@ -73,7 +74,7 @@ def generated(chance: random.Random) -> Generated:
         headers = headers | {ID: chance.choice(("", "1", "an id of the client's own"))}
     return Generated(
         method=chance.choice(_METHODS),
-        target=f"/openai/{chance.choice(_PATHS)}{chance.choice(_QUERIES)}",
+        target=f"{chance.choice(_BASES)}{chance.choice(_PATHS)}{chance.choice(_QUERIES)}",
         body=chance.choice(_BODIES),
         headers=headers,
         order=chance.choice(ORDERS),

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -97,32 +97,33 @@ class Proxy:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._bed.worker_port)
         try:
             all_headers = {"host": f"127.0.0.1:{self._bed.worker_port}", "api-key": KEY, **headers}
-            all_headers |= {"connection": "close", "content-length": str(len(body))}
+            all_headers |= {"content-length": str(len(body))}
             head = "".join(f"{name}: {value}\r\n" for name, value in all_headers.items())
             writer.write(f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode() + body)
             await writer.drain()
             if leave_after is not None:
                 await asyncio.sleep(leave_after)
                 return Reply()
-            return _parsed(await reader.read())
+            return await _read(reader)
         finally:
             writer.close()
 
 
-def _parsed(answer: bytes) -> Reply:
-    head, _, body = answer.partition(b"\r\n\r\n")
-    first, *lines = head.decode("latin-1").split("\r\n")
+async def _read(reader: asyncio.StreamReader) -> Reply:
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError:
+        return Reply()
+    first, *lines = head.decode("latin-1").strip().split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     if headers.get("transfer-encoding") == "chunked":
-        body = _unchunked(body)
-    return Reply(int(first.split(" ")[1]) if first else 0, headers, body)
+        body = b"".join([piece async for piece in _chunks(reader)])
+    else:
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
+    return Reply(int(first.split(" ")[1]), headers, body)
 
 
-def _unchunked(body: bytes) -> bytes:
-    whole = b""
-    while body:
-        size, _, rest = body.partition(b"\r\n")
-        length = int(size, 16)
-        whole += rest[:length]
-        body = rest[length + 2 :] if length else b""
-    return whole
+async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        yield await reader.readexactly(size)
+        await reader.readexactly(2)
