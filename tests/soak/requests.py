@@ -7,7 +7,7 @@ from tests.worker_bed.many import SEED, send_many
 from tests.worker_bed.process import WorkerBed
 
 WARM_UP = 2_000
-SETTINGS = {"WORKER_BED_PATIENCE": "1"}  # seconds that half a request waits for the other
+SETTINGS = {"WORKER_BED_PATIENCE": "5"}  # seconds that half a request waits for the other
 
 
 def soak_requests(folder: Path, count: int) -> bool:

@@ -13,7 +13,7 @@ SEED = 8
 AT_ONCE = 16
 MOST_WRONG = 10  # after which nothing more is to be learned
 MOST_GROWTH = 5 << 20  # bytes
-PATIENCE = 3.0  # seconds for what is left to end; the bed's halves wait less for each other
+PATIENCE = 15.0  # seconds for what is left to end; the bed's halves wait less for each other
 
 
 @dataclass
