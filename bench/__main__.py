@@ -1,7 +1,7 @@
 """Measure, each figure beside the same call made to the model directly.
 
     python -m bench [--quick] [NAME …]      names: latency, throughput, concurrency, memory, long_threads, operations,
-    start
+    start, sandbox
 
 Prints the tables that docs/performance.md keeps. `--quick` takes a fifth of the samples. `python -m
 bench.files` measures large files.
@@ -10,7 +10,7 @@ bench.files` measures large files.
 import argparse
 from collections.abc import Callable
 
-from bench import concurrency, latency, long_threads, memory, operations, start, throughput
+from bench import concurrency, latency, long_threads, memory, operations, sandbox, start, throughput
 from bench.stage import machine
 
 Measurement = Callable[[bool], None]
@@ -22,6 +22,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "memory": lambda quick: memory.measure(memory.FEW // (5 if quick else 1), memory.MANY // (5 if quick else 1)),
     "long_threads": lambda quick: long_threads.measure(long_threads.SAMPLES // (5 if quick else 1)),
     "operations": lambda quick: operations.measure(),
+    "sandbox": sandbox.measure,
     "start": lambda quick: start.measure(1 if quick else start.SAMPLES),
 }
 

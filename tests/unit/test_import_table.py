@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "activities": {"wiring", "schemas", "domain", "events", "files", "ports", "access"},
     "timers": {"wiring", "schemas", "domain", "events", "files", "ports", "access"},
     "devhost": set(),
+    "sandbox": set(),
 }
 # An orchestrator is replayed: nothing in it may see the clock, randomness or the world.
 ORCHESTRATORS_MAY = {"azure.durable_functions", "durabletask", "collections.abc", "datetime", "typing", "logging"}
