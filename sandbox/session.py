@@ -68,6 +68,9 @@ class Execution:
     files: list[SessionFile] = field(default_factory=list)
 
 
+INTERRUPTED = Execution("interrupted", False, 0.0, 0, "", "", 0, None, None)  # before it began
+
+
 class Session:
     """`await Session.start(…)`. One request at a time; others wait."""
 
@@ -108,11 +111,19 @@ class Session:
             os.close(write_status)
         try:
             pidfd = await _pidfd_of_init(read_status)
-        except SessionLost:
+        except BaseException as error:
+            with suppress(ProcessLookupError):
+                process.kill()
             await process.wait()
-            raise SessionLost(_last_words(said)) from None
+            if isinstance(error, SessionLost):
+                raise SessionLost(_last_words(said)) from None
+            raise
         session = cls(process, pidfd, said)
-        await session._ask(Frame({"op": "hello"}), within=STARTS_WITHIN)
+        try:
+            await session._ask(Frame({"op": "hello"}), within=STARTS_WITHIN)
+        except BaseException:
+            await session.close()
+            raise
         return session
 
     async def execute(self, code: str, timeout: float) -> Execution:
@@ -125,8 +136,7 @@ class Session:
             try:
                 return await asyncio.shield(asking)
             except asyncio.CancelledError:
-                with suppress(OSError):
-                    self._to.write(frames.encoded(Frame({"op": "interrupt"})))
+                self.interrupt()
                 with suppress(SessionLost):
                     await asking
                 raise
@@ -140,6 +150,11 @@ class Session:
             at += size
         error, files = head.pop("error"), [SessionFile(**file) for file in head.pop("files")]
         return Execution(**head, error=CodeError(**error) if error else None, images=images, files=files)
+
+    def interrupt(self) -> None:
+        """Interrupt what is being executed; its outcome says so."""
+        with suppress(OSError):
+            self._to.write(frames.encoded(Frame({"op": "interrupt"})))
 
     async def put(self, name: str, content: AsyncIterator[bytes]) -> None:
         """Write a file into /mnt/data. Raises NoSuchFile if it can't be, SessionLost."""
