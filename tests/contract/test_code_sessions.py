@@ -8,10 +8,14 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from azure.core.credentials import AccessToken
+from azure.identity.aio import DefaultAzureCredential
 
+from adapters.dynamic_sessions import DynamicSessions
 from adapters.local_code_sessions import LocalCodeSessions
 from ports.code_sessions import CodeSessions, CodeUnavailable, FileRefused, SessionGone
 from sandbox.availability import why_unavailable
@@ -20,6 +24,7 @@ from sandbox.inside.limits import MIB, Limits
 from sandbox.keeper import Keeper
 from sandbox.server import server
 from sandbox.session import Session, SessionLost
+from tests.dynamic_sessions import TOKEN, SessionPool
 
 SECONDS = 20.0
 RUNTIME = Runtime(Path(sys.base_prefix).resolve(), f"python{sys.version_info.major}.{sys.version_info.minor}")
@@ -48,9 +53,45 @@ async def local(**options: float) -> AsyncIterator[tuple[LocalCodeSessions, Keep
         await keeper.close()
 
 
-@pytest.fixture
-async def sessions() -> AsyncIterator[CodeSessions]:
-    async with local() as (sessions, _):
+class Credential:
+    """Has a token ready, for the pool's audience alone."""
+
+    async def get_token(self, *scopes: str, **_: Any) -> AccessToken:
+        assert scopes == ("https://dynamicsessions.io/.default",)
+        return AccessToken(TOKEN, 1 << 40)
+
+    async def close(self) -> None:
+        return
+
+    async def __aenter__(self) -> "Credential":
+        return self
+
+    async def __aexit__(self, exc_type: Any = None, exc_value: Any = None, traceback: Any = None) -> None:
+        return
+
+
+@asynccontextmanager
+async def pool() -> AsyncIterator[tuple[CodeSessions, SessionPool | None]]:
+    """Yield the adapter, and the double of a pool; a real one's adapter where the environment names one."""
+    if real := os.environ.get("SESSION_POOL_TEST_ENDPOINT"):
+        sessions = DynamicSessions(real, DefaultAzureCredential())
+        yield sessions, None
+        await sessions.close()
+        return
+    if reason := await why_unavailable(RUNTIME):
+        pytest.skip(reason)
+    keeper = Keeper(lambda: Session.start(find_bubblewrap(), RUNTIME, LIMITS))
+    double = SessionPool(keeper)
+    async for endpoint in double.serve():
+        sessions = DynamicSessions(endpoint, Credential())
+        yield sessions, double
+        await sessions.close()
+    await keeper.close()
+
+
+@pytest.fixture(params=["local", "pool"])
+async def sessions(request: pytest.FixtureRequest) -> AsyncIterator[CodeSessions]:
+    async with local() if request.param == "local" else pool() as (sessions, _):
         yield sessions
 
 
@@ -91,34 +132,11 @@ async def test_a_picture_comes_as_it_is(sessions: CodeSessions, session: str):
     assert (await sessions.execute(session, "call-1", code, SECONDS)).images == [b"PNG" + bytes(range(256))]
 
 
-async def test_a_call_that_is_repeated_is_not_run_twice(sessions: CodeSessions, session: str):
-    code = "import time\ntime.sleep(0.3)\ntry: n += 1\nexcept NameError: n = 1\nn"
-    both = await asyncio.gather(*(sessions.execute(session, "call-1", code, SECONDS) for _ in range(3)))
-    assert [done.result for done in both] == ["1"] * 3
-    assert (await sessions.execute(session, "call-1", code, SECONDS)).result == "1"
-    assert (await sessions.execute(session, "call-2", code, SECONDS)).result == "2"
-
-
 async def test_calls_at_the_same_time_wait_for_one_another(sessions: CodeSessions, session: str):
     await sessions.execute(session, "call-0", "seen = []", SECONDS)
     calls = (sessions.execute(session, f"call-{n}", f"seen.append({n})", SECONDS) for n in range(1, 30))
     await asyncio.gather(*calls)
     assert (await sessions.execute(session, "call-30", "len(seen)", SECONDS)).result == "29"
-
-
-async def test_whoever_cancels_interrupts_the_code(sessions: CodeSessions, session: str):
-    await sessions.execute(session, "call-0", "kept = 7", SECONDS)
-    running = asyncio.create_task(sessions.execute(session, "call-1", "import time\ntime.sleep(60)", 60))
-    waiting = asyncio.create_task(sessions.execute(session, "call-2", "kept = 8", 60))
-    await asyncio.sleep(0.3)
-    waiting.cancel()
-    await asyncio.sleep(0.1)
-    running.cancel()
-    for cancelled in (running, waiting):
-        with pytest.raises(asyncio.CancelledError):
-            await cancelled
-    async with asyncio.timeout(5):
-        assert (await sessions.execute(session, "call-3", "kept", SECONDS)).result == "7"
 
 
 async def test_code_that_takes_too_long_is_ended(sessions: CodeSessions, session: str):
@@ -164,7 +182,44 @@ async def test_sessions_know_nothing_of_one_another(sessions: CodeSessions, sess
     assert await sessions.files(other) == []
 
 
-async def test_what_was_never_begun_is_gone(sessions: CodeSessions):
+# Of the local one alone
+
+
+@pytest.fixture
+async def local_sessions() -> AsyncIterator[LocalCodeSessions]:
+    async with local() as (sessions, _):
+        yield sessions
+
+
+async def test_a_call_that_is_repeated_is_not_run_twice(local_sessions: LocalCodeSessions):
+    sessions, session = local_sessions, "session-1"
+    await sessions.begin(session)
+    code = "import time\ntime.sleep(0.3)\ntry: n += 1\nexcept NameError: n = 1\nn"
+    both = await asyncio.gather(*(sessions.execute(session, "call-1", code, SECONDS) for _ in range(3)))
+    assert [done.result for done in both] == ["1"] * 3
+    assert (await sessions.execute(session, "call-1", code, SECONDS)).result == "1"
+    assert (await sessions.execute(session, "call-2", code, SECONDS)).result == "2"
+
+
+async def test_whoever_cancels_interrupts_the_code(local_sessions: LocalCodeSessions):
+    sessions, session = local_sessions, "session-1"
+    await sessions.begin(session)
+    await sessions.execute(session, "call-0", "kept = 7", SECONDS)
+    running = asyncio.create_task(sessions.execute(session, "call-1", "import time\ntime.sleep(60)", 60))
+    waiting = asyncio.create_task(sessions.execute(session, "call-2", "kept = 8", 60))
+    await asyncio.sleep(0.3)
+    waiting.cancel()
+    await asyncio.sleep(0.1)
+    running.cancel()
+    for cancelled in (running, waiting):
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+    async with asyncio.timeout(5):
+        assert (await sessions.execute(session, "call-3", "kept", SECONDS)).result == "7"
+
+
+async def test_what_was_never_begun_is_gone(local_sessions: LocalCodeSessions):
+    sessions = local_sessions
     name = f"session-{secrets.token_hex(16)}"
     with pytest.raises(SessionGone):
         await sessions.execute(name, "call-1", "1", SECONDS)
@@ -174,9 +229,6 @@ async def test_what_was_never_begun_is_gone(sessions: CodeSessions):
         await sessions.put(name, "x", pieces(b"x"))
     with pytest.raises(SessionGone):
         await content_of(sessions, name, "x")
-
-
-# Of the local one alone
 
 
 def boxes_of(process: psutil.Process) -> list[psutil.Process]:
@@ -255,3 +307,70 @@ async def test_short_memory_ends_the_session_that_was_idle_longest(monkeypatch: 
             await sessions.files(names[0])
         for name in names[1:]:
             assert await sessions.files(name) == []
+
+
+# Of a pool alone
+
+
+@pytest.fixture
+async def with_double() -> AsyncIterator[tuple[CodeSessions, SessionPool]]:
+    async with pool() as (sessions, double):
+        if double is None:
+            pytest.skip("a real pool has no faults at will")
+        yield sessions, double
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "message", "retry_after"),
+    [
+        (401, {}, "Session Executor", 1.0),
+        (403, {}, "Session Executor", 1.0),
+        (404, {}, "answers 404", 5.0),
+        (429, {"retry-after": "17"}, "answers 429", 17.0),
+        (429, {"retry-after": "soon"}, "answers 429", 5.0),
+        (500, {}, "answers 500", 1.0),
+        (503, {"retry-after": "2"}, "answers 503", 2.0),
+        (302, {"location": "http://127.0.0.1:9/"}, "answers 302", 1.0),
+    ],
+)
+async def test_what_a_pool_refuses_is_unavailable(
+    with_double: tuple[CodeSessions, SessionPool],
+    status: int,
+    headers: dict[str, str],
+    message: str,
+    retry_after: float,
+):
+    sessions, double = with_double
+    asking: list[Callable[[], Any]] = [
+        lambda: sessions.begin("session-1"),
+        lambda: sessions.execute("session-1", "call-1", "1", SECONDS),
+        lambda: sessions.files("session-1"),
+    ]
+    for ask in asking:
+        double.faults.append((status, headers))
+        with pytest.raises(CodeUnavailable, match=message) as refused:
+            await ask()
+        assert refused.value.retry_after == retry_after
+        assert TOKEN not in str(refused.value)
+
+
+async def test_a_file_beyond_the_pools_limit_is_refused_in_words(with_double: tuple[CodeSessions, SessionPool]):
+    sessions, double = with_double
+    double.faults.append((413, {}))
+    with pytest.raises(FileRefused, match="128 MB"):
+        await sessions.put("session-1", "large", pieces(b"x"))
+
+
+async def test_a_pool_that_lost_a_session_has_another_incarnation(with_double: tuple[CodeSessions, SessionPool]):
+    sessions, double = with_double
+    first = await sessions.begin("session-1")
+    double.keeper._end("session-1")
+    assert await sessions.begin("session-1") != first
+
+
+async def test_a_long_list_of_files_is_read_to_its_end_from_the_pool_alone(
+    with_double: tuple[CodeSessions, SessionPool],
+):
+    sessions, _ = with_double
+    await sessions.execute("session-1", "call-1", "[open(f'{n:02}', 'w').close() for n in range(10)]", SECONDS)
+    assert [file.name for file in await sessions.files("session-1")] == [f"{n:02}" for n in range(10)]
