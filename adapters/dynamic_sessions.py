@@ -1,8 +1,8 @@
-"""Code sessions in Azure: a pool of Container Apps dynamic sessions, through its data-plane API (2025-10-02-preview).
+"""Code sessions in Azure: a pool of Container Apps dynamic sessions, by its data-plane API (2025-10-02-preview).
 
-A session begins with the first call that names it and ends some time after the last one, with all that is in it; the API
-doesn't say so, so a variable of ours tells one incarnation from another. It runs a call for 220 s at most, takes files
-of up to 128 MB, and can't be interrupted: a call whose caller has gone runs on to its time-out, and those after it wait.
+A session begins with the first call that names it and ends some time after the last one, with all that is in it; the
+API doesn't say so, so a variable of ours tells one incarnation from another. It runs a call for 220 s at most, takes
+files of up to 128 MB, and can't be interrupted: a call whose caller has gone runs on, and those after it wait.
 """
 
 import base64

@@ -83,6 +83,9 @@ DENIED = {
     "set_mempolicy": (238, 237),
     "migrate_pages": (256, 238),
     "move_pages": (279, 239),
+    # Somebody else's share of the processor
+    "setpriority": (141, 140),
+    "ioprio_set": (251, 30),
     # Memory that no limit counts
     "memfd_create": (319, 279),
     "memfd_secret": (447, 447),
@@ -92,6 +95,15 @@ DENIED = {
     "msgget": (68, 186),
     "semget": (64, 190),
     "mq_open": (240, 180),
+}
+# Allowed for the calling process alone (a first argument of 0): the supervisor's limits, and its place among those that
+# wait for a processor, are what it watches the others with.
+OF_ITSELF_ALONE = {
+    "prlimit64": (302, 261),
+    "sched_setscheduler": (144, 119),
+    "sched_setparam": (142, 118),
+    "sched_setattr": (314, 274),
+    "sched_setaffinity": (203, 122),
 }
 _CLONE, _CLONE3, _SOCKET, _SOCKETPAIR = (56, 220), 435, (41, 198), (53, 199)
 _NEW_NAMESPACES = 0x7E020080  # CLONE_NEW…, of clone's flags
@@ -121,6 +133,14 @@ def seccomp_filter(machine: str = platform.machine()) -> bytes:
         program += [(_AT_LEAST, 0, 1, _X32), _fail(_ENOSYS)]
     for number in sorted({numbers[column] for numbers in DENIED.values()} - {_ABSENT}):
         program += [(_EQUAL, 0, 1, number), _fail(_EPERM)]
+    for number in sorted(numbers[column] for numbers in OF_ITSELF_ALONE.values()):
+        program += [
+            (_EQUAL, 0, 4, number),
+            (_LOAD, 0, 0, _FIRST_ARGUMENT),
+            (_EQUAL, 0, 1, 0),
+            (_RETURN, 0, 0, _ALLOW),
+            _fail(_EPERM),
+        ]
     # Its flags are behind a pointer, which no filter can follow: libraries fall back to clone.
     program += [(_EQUAL, 0, 1, _CLONE3), _fail(_ENOSYS)]
     program += [

@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import resource
+import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,11 @@ class Supervisor:
 
 
 def _confine(limits: Limits, uid: int | None) -> None:
-    """Become the session's own user, whom limits on processes count for (not for root)."""
+    """Become the session's own user, whom limits on processes count for (not for root), and deaf to its signals.
+
+    A PID 1 gets from its namespace the signals that it handles, and Python handles SIGINT.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if uid is not None:
         os.setgroups([])
         os.setresgid(uid, uid, uid)

@@ -38,7 +38,11 @@ READ_NOTHING: dict[str, str] = {
     "another user": "show(lambda: os.setuid(0))",
     "another group": "show(lambda: os.setgid(0))",
     "a higher limit": "show(lambda: resource.setrlimit(resource.RLIMIT_NPROC, (4000, 4000)))",
-    "signals to PID 1": "[os.kill(1, n) for n in (9, 15, 19)]; show(lambda: 1 / (state(1) in 'TZX'))",
+    "signals to PID 1": "[os.kill(1, n) for n in (2, 9, 10, 15, 19, 24)]; show(lambda: 1 / (state(1) in 'TZX'))",
+    "a lower limit for PID 1": "number(302, 261, 1, resource.RLIMIT_NOFILE, (ctypes.c_ulong * 2)(3, 3), 0)",
+    "an idle PID 1": "number(144, 119, 1, 5, ctypes.byref(ctypes.c_int(0)))",
+    "a processor less for PID 1": "number(203, 122, 1, 8, ctypes.byref(ctypes.c_ulong(1)))",
+    "a lower priority of PID 1": "call('setpriority', 0, 1, 19)",
     "unshare": "call('unshare', 0x10000000)",
     "a mount": "call('mount', b'none', b'/tmp', b'tmpfs', 0, 0)",
     "unmounting": "call('umount2', b'/mnt/data', 2)",
@@ -155,6 +159,16 @@ async def test_programs_with_more_rights_give_none(box: Any):
     done = await box(code)
     assert "uid=0" not in (done.result or "")
     assert "root" not in (done.result or "")
+
+
+async def test_a_folder_that_the_code_has_closed_is_opened_again(box: Any):
+    await box("open('/mnt/data/x', 'w').close()\ntry: os.chmod('/mnt/data', 0)\nexcept OSError: pass")
+    assert (await box("os.listdir('/mnt/data')")).result == "['x']"
+
+
+async def test_what_libraries_do_to_themselves_is_allowed(box: Any):
+    code = "os.sched_setaffinity(0, os.sched_getaffinity(0)); resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); 'done'"
+    assert (await box(code)).result == "'done'"
 
 
 BOMBS: dict[str, str] = {
