@@ -7,7 +7,7 @@ import secrets
 import signal
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self
@@ -82,6 +82,10 @@ class Session:
         self._said = said
         self._to, self._from = process.stdin, process.stdout
         self._turn = asyncio.Lock()
+        self._owes_answer = False
+        self._hearing: asyncio.Task[Frame] | None = None
+        self._broken_off: str | None = None  # the name of a file that was not put to its end
+        self._settling: asyncio.Task[None] | None = None
 
     @classmethod
     async def start(cls, bubblewrap: Path, runtime: Runtime, limits: Limits, *, user: int | None = None) -> Self:
@@ -131,25 +135,13 @@ class Session:
 
         Whoever cancels this interrupts the code, and the session is kept.
         """
-        async with self._turn:
-            asking = asyncio.ensure_future(self._execute(code, timeout))
+        request = Frame({"op": "execute", "code": code, "timeout": timeout})
+        async with self._alone():
             try:
-                return await asyncio.shield(asking)
+                return _outcome(await self._exchange(request, timeout + ANSWERS_WITHIN))
             except asyncio.CancelledError:
                 self.interrupt()
-                with suppress(SessionLost):
-                    await asking
                 raise
-
-    async def _execute(self, code: str, timeout: float) -> Execution:
-        request = Frame({"op": "execute", "code": code, "timeout": timeout})
-        reply = await self._exchange(request, timeout + ANSWERS_WITHIN)
-        head, images, at = reply.head, list[bytes](), 0
-        for size in head.pop("images"):
-            images.append(reply.payload[at : at + size])
-            at += size
-        error, files = head.pop("error"), [SessionFile(**file) for file in head.pop("files")]
-        return Execution(**head, error=CodeError(**error) if error else None, images=images, files=files)
 
     def interrupt(self) -> None:
         """Interrupt what is being executed; its outcome says so."""
@@ -157,23 +149,32 @@ class Session:
             self._to.write(frames.encoded(Frame({"op": "interrupt"})))
 
     async def put(self, name: str, content: AsyncIterator[bytes]) -> None:
-        """Write a file into /mnt/data. Raises NoSuchFile if it can't be, SessionLost."""
-        async with self._turn:
+        """Write a file into /mnt/data. Raises NoSuchFile if it can't be, SessionLost, and what `content` raises.
+
+        Nothing is left of one whose content breaks off.
+        """
+        async with self._alone():
             first, waiting = True, b""
-            async for piece in content:
-                waiting += piece
-                while len(waiting) > PIECE:
-                    await self._put(name, waiting[:PIECE], first=first, last=False)
-                    waiting, first = waiting[PIECE:], False
-            await self._put(name, waiting, first=first, last=True)
+            try:
+                async for piece in content:
+                    waiting += piece
+                    while len(waiting) > PIECE:
+                        await self._put(name, waiting[:PIECE], first=first, last=False)
+                        waiting, first = waiting[PIECE:], False
+                await self._put(name, waiting, first=first, last=True)
+            except (NoSuchFile, SessionLost):
+                raise
+            except BaseException:
+                self._broken_off = None if first and not self._owes_answer else name
+                raise
 
     async def _put(self, name: str, piece: bytes, *, first: bool, last: bool) -> None:
         head = {"op": "put", "name": name, "first": first, "last": last}
         _unless_missing(await self._exchange(Frame(head, piece), ANSWERS_WITHIN))
 
     async def get(self, name: str) -> AsyncIterator[bytes]:
-        """Yield the file's content. Raises NoSuchFile, SessionLost. To be read to its end."""
-        async with self._turn:
+        """Yield the file's content. Raises NoSuchFile, SessionLost."""
+        async with self._alone():
             reply = await self._exchange(Frame({"op": "get", "name": name}), ANSWERS_WITHIN)
             while not _unless_missing(reply).head["last"]:
                 yield reply.payload
@@ -205,10 +206,35 @@ class Session:
         self._said.close()
 
     async def _ask(self, request: Frame, within: float) -> Frame:
-        async with self._turn:
+        async with self._alone():
             return await self._exchange(request, within)
 
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Wait for one's turn. What is left of an answer by whoever leaves early is read before the next one's turn."""
+        await self._turn.acquire()
+        try:
+            yield
+        finally:
+            if self._owes_answer or self._broken_off:
+                self._settling = asyncio.create_task(self._settle())
+            else:
+                self._turn.release()
+
+    async def _settle(self) -> None:
+        try:
+            while self._owes_answer:
+                await self._hear(ANSWERS_WITHIN)
+            if self._broken_off:
+                await self._exchange(Frame({"op": "drop", "name": self._broken_off}), ANSWERS_WITHIN)
+        except SessionLost:
+            return
+        finally:
+            self._broken_off = None
+            self._turn.release()
+
     async def _exchange(self, request: Frame, within: float) -> Frame:
+        self._owes_answer = True
         try:
             self._to.write(frames.encoded(request))
             await self._to.drain()
@@ -217,19 +243,37 @@ class Session:
         return await self._hear(within)
 
     async def _hear(self, within: float) -> Frame:
+        """Return the next frame. Whoever is cancelled here leaves it to `_settle`."""
+        if self._hearing is None:
+            self._hearing = asyncio.create_task(self._read())
         try:
             async with asyncio.timeout(within):
-                of_head, of_payload = frames.sizes(await self._from.readexactly(HEADER.size))
-                return frames.decoded(await self._from.readexactly(of_head), await self._from.readexactly(of_payload))
+                frame = await asyncio.shield(self._hearing)
         except (OSError, asyncio.IncompleteReadError, BadFrame, TimeoutError):
             raise self._lost() from None
-        except asyncio.CancelledError:
-            self.kill()  # the reply to this would be taken for the next one's
-            raise
+        self._hearing = None
+        self._owes_answer = frame.head.get("last") is False
+        return frame
+
+    async def _read(self) -> Frame:
+        of_head, of_payload = frames.sizes(await self._from.readexactly(HEADER.size))
+        return frames.decoded(await self._from.readexactly(of_head), await self._from.readexactly(of_payload))
 
     def _lost(self) -> SessionLost:
         self.kill()
+        if self._hearing:
+            self._hearing.cancel()
+        self._owes_answer, self._broken_off = False, None
         return SessionLost(_last_words(self._said))
+
+
+def _outcome(reply: Frame) -> Execution:
+    head, images, at = reply.head, list[bytes](), 0
+    for size in head.pop("images"):
+        images.append(reply.payload[at : at + size])
+        at += size
+    error, files = head.pop("error"), [SessionFile(**file) for file in head.pop("files")]
+    return Execution(**head, error=CodeError(**error) if error else None, images=images, files=files)
 
 
 def _unless_missing(reply: Frame) -> Frame:

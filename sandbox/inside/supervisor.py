@@ -58,6 +58,9 @@ class Supervisor:
                 self._execute(head["code"], head["timeout"])
             case "put":
                 self._put(head, request.payload)
+            case "drop":
+                self._drop(head["name"])
+                self._reply({})
             case "get":
                 self._get(head["name"])
             case "list":
@@ -98,13 +101,21 @@ class Supervisor:
                 while at < len(left):
                     at += os.write(self._receiving, left[at:])
         except OSError as error:
-            os.close(self._receiving)
-            with suppress(OSError):
-                Path(files.FOLDER, head["name"]).unlink()
+            self._drop(head["name"])
             raise NoSuchFile(error.strerror or "cannot be written") from error
         if head["last"]:
             os.close(self._receiving)
+            self._receiving = -1
         self._reply({})
+
+    def _drop(self, name: str) -> None:
+        """Forget the file that is being put, if one is."""
+        if self._receiving < 0:
+            return
+        os.close(self._receiving)
+        self._receiving = -1
+        with suppress(OSError):
+            Path(files.FOLDER, name).unlink()
 
     def _get(self, name: str) -> None:
         """Send the file in pieces, the last of which says so."""

@@ -162,6 +162,15 @@ async def test_files_go_in_and_come_out(sessions: CodeSessions, session: str):
     assert [name for name in after if after[name] != before[name]] == ["empty"]
 
 
+async def test_whoever_leaves_a_file_in_the_middle_harms_nobody(sessions: CodeSessions, session: str):
+    await sessions.put(session, "large", pieces(bytes(20 * MIB), MIB))
+    reading = await sessions.get(session, "large")
+    await anext(reading)
+    await reading.aclose()  # pyright: ignore[reportAttributeAccessIssue]
+    assert (await sessions.execute(session, "call-1", "1 + 1", SECONDS)).result == "2"
+    assert len(await content_of(sessions, session, "large")) == 20 * MIB
+
+
 async def test_what_is_no_file_is_refused(sessions: CodeSessions, session: str):
     await sessions.execute(
         session, "call-1", "import os\nos.symlink('/etc/passwd', 'link'); os.mkdir('folder')", SECONDS

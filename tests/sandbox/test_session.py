@@ -133,6 +133,49 @@ async def test_a_file_that_does_not_fit_is_not_left_behind(session: Session):
     await session.put("small", in_pieces(b"x"))
 
 
+async def test_a_file_whose_content_breaks_off_is_not_left_behind(session: Session):
+    async def broken() -> AsyncIterator[bytes]:
+        yield bytes(2 * MIB)
+        raise ConnectionResetError
+
+    for _ in range(LIMITS.descriptors + 10):
+        with pytest.raises(ConnectionResetError):
+            await session.put("half", broken())
+    assert await session.files() == []
+    await session.put("whole", in_pieces(b"x"))
+
+
+async def test_whoever_is_cancelled_in_the_middle_of_anything_harms_nobody(session: Session):
+    await session.put("large", in_pieces(bytes(5 * MIB)))
+    asking = [
+        lambda: bytes_of(session.get("large")),
+        lambda: session.put("new", in_pieces(bytes(5 * MIB))),
+        lambda: session.put("../no", in_pieces(b"x")),
+        lambda: session.execute("sum(range(100_000))", SECONDS),
+        session.files,
+        session.memory,
+    ]
+    for number in range(60):
+        running = asyncio.create_task(asking[number % 6]())  # pyright: ignore[reportArgumentType]
+        await asyncio.sleep(0.0005 * (number // 6))
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert (await session.execute("1 + 1", SECONDS)).result == "2"
+    assert {file.name for file in await session.files()} <= {"large", "new"}
+    assert len(await bytes_of(session.get("large"))) == 5 * MIB
+
+
+async def test_a_file_that_is_not_read_to_its_end_leaves_nothing_before_the_next_answer(session: Session):
+    await session.put("large", in_pieces(bytes(5 * MIB)))
+    for count in (1, 3):
+        reading = session.get("large")
+        for _ in range(count):
+            await anext(reading)
+        await reading.aclose()  # pyright: ignore[reportAttributeAccessIssue]
+        assert (await session.execute("1 + 1", SECONDS)).result == "2"
+    assert len(await bytes_of(session.get("large"))) == 5 * MIB
+
+
 async def test_output_beyond_the_limit_is_counted_and_dropped(session: Session):
     done = await session.execute("import sys\nfor _ in range(100): sys.stdout.write('x' * (1 << 20))", SECONDS)
     assert (done.status, len(done.stdout), done.dropped) == ("ok", MIB, 99 * MIB)
