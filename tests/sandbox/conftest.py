@@ -1,5 +1,6 @@
 """Sessions in real boxes: as this process's user, and, where that is root, as an ordinary one too."""
 
+import asyncio
 import os
 import shutil
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.availability import why_unavailable
 from sandbox.bubblewrap import NoBubblewrap, Runtime, find_bubblewrap
 from sandbox.inside.limits import MIB, Limits
 from sandbox.session import Session
@@ -41,16 +43,16 @@ def user(request: pytest.FixtureRequest) -> int | None:
 
 
 @pytest.fixture(scope="session")
-def runtime(user: int | None) -> Iterator[Runtime]:
-    base = Path(sys.base_prefix).resolve()
-    if user is None:
-        yield Runtime(base, VERSION)
-        return
-    # Ours may lie where only root can read.
+def runtime(bubblewrap: Path, user: int | None) -> Iterator[Runtime]:
+    """Of an interpreter that the user can read. Where there can be no sandbox, tests are skipped, with the reason."""
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        _copy_interpreter(base, Path(folder))
-        yield Runtime(Path(folder), VERSION)
+        made = Runtime(Path(sys.base_prefix).resolve() if user is None else Path(folder), VERSION)
+        if user is not None:  # ours may lie where only root can read
+            Path(folder).chmod(0o755)
+            _copy_interpreter(Path(sys.base_prefix).resolve(), Path(folder))
+        if reason := asyncio.run(why_unavailable(made, user=user)):
+            pytest.skip(reason)
+        yield made
 
 
 def _copy_interpreter(base: Path, to: Path) -> None:

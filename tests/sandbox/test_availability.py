@@ -12,7 +12,6 @@ from sandbox.availability import why_unavailable
 from sandbox.bubblewrap import Runtime
 from sandbox.inside.limits import Limits
 from sandbox.session import Session, SessionLost
-from tests.sandbox.conftest import VERSION
 
 ROOT = Path(__file__).parents[2]
 PROBE = """
@@ -28,10 +27,10 @@ async def test_where_a_session_can_be_started_nothing_is_said(runtime: Runtime, 
     assert await why_unavailable(runtime, user=user) is None
 
 
-def test_where_namespaces_are_forbidden_it_says_what_allows_them(bubblewrap: Path):
+def test_where_namespaces_are_forbidden_it_says_what_allows_them(bubblewrap: Path, runtime: Runtime):
     forbidding = ["--unshare-user", "--disable-userns", "--uid", "1000", "--cap-drop", "ALL", "--dev-bind", "/", "/"]
     told = subprocess.run(
-        [bubblewrap, *forbidding, "--", sys.executable, "-c", PROBE, VERSION],
+        [bubblewrap, *forbidding, "--", sys.executable, "-c", PROBE, runtime.version],
         cwd=ROOT,
         env=dict(os.environ) | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -45,7 +44,9 @@ def test_where_namespaces_are_forbidden_it_says_what_allows_them(bubblewrap: Pat
     assert "bwrap:" in why
 
 
-async def test_an_interpreter_that_is_not_there_is_told_in_its_own_words(bubblewrap: Path, tmp_path: Path):
+async def test_an_interpreter_that_is_not_there_is_told_in_its_own_words(
+    bubblewrap: Path, runtime: Runtime, tmp_path: Path
+):
     nothing = Runtime(tmp_path, "python3.13")
     why = await why_unavailable(nothing)
     assert why
