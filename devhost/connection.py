@@ -32,7 +32,7 @@ _METHODS = frozenset(
     b" BIND REBIND UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY SUBSCRIBE UNSUBSCRIBE PURGE MKCALENDAR"
     b" LINK UNLINK SOURCE".split()
 )
-_MADE_UP_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}")
+_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}")
 
 logger = logging.getLogger("devhost.http")
 
@@ -59,7 +59,7 @@ class HttpConnection(HttpToolsProtocol):
         self._untold = 0
         self._told = False
         self._heard_at = 0.0
-        self._made_up_method = b""
+        self._made_up_method = self._early = b""
         self._patience: asyncio.TimerHandle | None = None
 
     # Called by the event loop
@@ -87,14 +87,14 @@ class HttpConnection(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             self._refuse(self._status_of(error))
             return
-        if self._half_sent:
+        if self._half_sent or self._early:
             self._bear_with(len(data))
         elif self._is_idle():
             self._await_request()
 
     def _feed(self, data: bytes) -> None:
         if not self._half_sent:
-            data = self._with_known_method(data)
+            data = self._beginning(data)
         while True:
             try:
                 self.parser.feed_data(data)
@@ -103,10 +103,16 @@ class HttpConnection(HttpToolsProtocol):
                 self._ignore_offer()
                 data = data[offer.args[0] :]
 
-    def _with_known_method(self, data: bytes) -> bytes:
-        """Return the beginning of a request with a method that the parser knows, and keep the client's."""
-        method = data[:41].partition(b" ")[0]
-        if method in _METHODS or len(method) == len(data) or not _MADE_UP_METHOD.fullmatch(method):
+    def _beginning(self, data: bytes) -> bytes:
+        """Return a request's beginning as the parser takes it: its method whole, known, with one blank behind it."""
+        data, self._early = self._early + data, b""
+        method, blank, rest = data[:42].partition(b" ")
+        if not blank and _METHOD.fullmatch(method):
+            self._early = data
+            return b""
+        if rest.startswith(b" "):
+            return b"(" + data  # which the parser refuses; it would let the blank pass
+        if not blank or method in _METHODS or not _METHOD.fullmatch(method):
             return data
         self._made_up_method = method
         return b"POST" + data[len(method) :]
@@ -250,9 +256,10 @@ class HttpConnection(HttpToolsProtocol):
 
     def _look_for_silence(self) -> None:
         self._patience = None
-        if not self._half_sent or self._refusal or self.transport.is_closing():
+        if not (self._half_sent or self._early) or self._refusal or self.transport.is_closing():
             return
-        if self.flow.read_paused or (not self._in_head and self.cycle.waiting_for_100_continue):
+        in_body = self._half_sent and not self._in_head
+        if self.flow.read_paused or (in_body and self.cycle.waiting_for_100_continue):
             self._hear()  # it is the client that waits
         left = self._heard_at + SILENCE - self.loop.time()
         if left > 0:

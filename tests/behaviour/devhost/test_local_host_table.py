@@ -41,6 +41,10 @@ MALFORMED = {
     "CONNECT": b"CONNECT x:80 HTTP/1.1\r\n" + HOST + b"\r\n",
     "raw bytes in the target": b"GET /openai/\xc3\xa9 HTTP/1.1\r\n" + HOST + b"\r\n",
     "a space in the target": b"GET /openai/a b HTTP/1.1\r\n" + HOST + b"\r\n",
+    "two blanks before the target": b"GET  /openai/where HTTP/1.1\r\n" + HOST + b"\r\n",
+    "a tab before the target": b"GET\t/openai/where HTTP/1.1\r\n" + HOST + b"\r\n",
+    "a method that can't be": b"GE(T /openai/where HTTP/1.1\r\n" + HOST + b"\r\n",
+    "a method beyond all length": b"X" * 100 + b" /openai/where HTTP/1.1\r\n" + HOST + b"\r\n",
     "NUL in the target": b"GET /openai/a%00b?c HTTP/1.1\r\n" + HOST + b"\r\n",
     "another host in the target": b"GET http://y/openai/where HTTP/1.1\r\n" + HOST + b"\r\n",
     "a host with a user in the target": b"GET http://x@y/openai/where HTTP/1.1\r\n" + HOST + b"\r\n",
@@ -188,6 +192,15 @@ def test_methods_and_paths_reach_the_app_as_the_functions_host_reads_them(wire: 
 
 def seen(wire: Wire, request: bytes) -> dict[str, Any]:
     return json.loads(wire.say(request).hears().body)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 10])
+def test_a_made_up_method_may_come_in_pieces(wire: Wire, size: int):
+    request = ask("/openai/seen/a", "Content-Length: 2", method="BREW") + b"hi"
+    wire.say(*(request[at : at + size] for at in range(0, 10, size)), request[-(-10 // size) * size :])
+    told = json.loads(wire.hears().body)
+    assert (told["method"], told["params"]) == ("BREW", {"path": "a"})
+    assert wire.say(WHERE + b"\r\n").hears().status == 200
 
 
 @pytest.mark.parametrize("case", ANSWERS)
