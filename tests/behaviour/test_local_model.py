@@ -13,6 +13,7 @@ import pytest
 
 from devhost import local_model
 from devhost.local_model import LocalModel, LocalModelUnavailable
+from tests.processes import runs
 
 ROOT = Path(local_model.__file__).resolve().parent.parent
 installed = pytest.mark.skipif(
@@ -86,11 +87,11 @@ async def test_ends_with_its_host_even_when_that_is_killed():
         *(sys.executable, "-c", script), cwd=ROOT, stdout=asyncio.subprocess.PIPE
     )
     assert host.stdout is not None
-    pid = int(await host.stdout.readline())
+    model = psutil.Process(int(await host.stdout.readline()))
     host.kill()
     await host.wait()
     for _ in range(100):
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+        if not runs(model):
             return
         await asyncio.sleep(0.05)
     pytest.fail("the model outlived its host")

@@ -11,6 +11,7 @@ from typing import Literal
 
 import psutil
 
+from tests.processes import runs
 from tests.service import Service
 from tests.soak.host_log import Delivery, HostLog
 from tests.soak.stores import Store
@@ -120,7 +121,7 @@ class Striker:
         await asyncio.sleep(self._chance.uniform(0.0, 3.0))
         frozen.resume()
         deadline = time.monotonic() + LEAVES_WITHIN
-        while frozen.is_running() and frozen.status() != psutil.STATUS_ZOMBIE:
+        while runs(frozen):
             must(time.monotonic() < deadline, "wrong", f"worker {pid} was replaced, woke up and did not leave")
             await asyncio.sleep(0.05)
 

@@ -15,6 +15,8 @@ import httpx
 import psutil
 import pytest
 
+from tests.processes import runs
+
 ROOT = Path(__file__).resolve().parents[3]
 APP = Path(__file__).resolve().parent / "app"
 READY = re.compile(r"Listening on (http://localhost:(\d+)/openai)\n")
@@ -63,7 +65,7 @@ class LocalHost:
     def workers(self) -> list[psutil.Process]:
         """The worker processes that live, replaced ones included."""
         found = psutil.Process(self.process.pid).children()
-        alive = [child for child in found if child.status() != psutil.STATUS_ZOMBIE]
+        alive = [child for child in found if runs(child)]
         self._seen.update(alive)
         return alive
 
@@ -81,7 +83,7 @@ class LocalHost:
 
     def left_over(self) -> list[psutil.Process]:
         """Workers ever seen that still run."""
-        return [each for each in self._seen if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+        return [each for each in self._seen if runs(each)]
 
     def kill(self) -> None:
         if self.process.poll() is None:

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from tests.behaviour.devhost.conftest import StartHost, eventually
+from tests.processes import runs
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills and freezes with signals")
 
@@ -77,7 +78,7 @@ def test_a_frozen_worker_is_replaced_and_changes_nothing_when_it_wakes(start_hos
     assert frozen.status() == psutil.STATUS_STOPPED
 
     frozen.resume()
-    assert eventually(lambda: not frozen.is_running() or frozen.status() == psutil.STATUS_ZOMBIE, timeout=5)
+    assert eventually(lambda: not runs(frozen), timeout=5)
     host.post("start/plain/b")
     eventually(lambda: len(host.notes("end")) == 2)
     assert sorted(note["id"] for note in host.notes("end")) == ["a", "b"]
@@ -90,7 +91,7 @@ def test_a_frozen_worker_that_never_wakes_is_ended(start_host: StartHost):
     frozen.suspend()
     eventually(lambda: f"worker {frozen.pid} has been silent for 5 s and is replaced" in host.log)
     # It may hold the lock of the local store, and whoever froze it may never come back.
-    assert eventually(lambda: not frozen.is_running() or frozen.status() == psutil.STATUS_ZOMBIE, timeout=15)
+    assert eventually(lambda: not runs(frozen), timeout=15)
 
 
 def test_a_connection_to_a_frozen_worker_is_closed(start_host: StartHost):
