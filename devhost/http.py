@@ -73,6 +73,7 @@ class HttpApp:
             if alarm:
                 alarm.cancel()
         if body.exceeded:
+            await body.drain()
             await answer.end()
 
 
