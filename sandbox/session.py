@@ -78,7 +78,7 @@ class Session:
         assert process.stdin
         assert process.stdout
         self._process = process
-        self._pidfd = pidfd
+        self._pidfd: int | None = pidfd
         self._said = said
         self._to, self._from = process.stdin, process.stdout
         self._turn = asyncio.Lock()
@@ -95,7 +95,7 @@ class Session:
         """
         is_root = os.geteuid() == 0 and user is None
         read_status, write_status = os.pipe()
-        said = tempfile.TemporaryFile()  # noqa: SIM115  # closed by close()
+        said = tempfile.TemporaryFile()  # noqa: SIM115  # closed by close(), or with the last who knows of it
         command = Command(bubblewrap, runtime, limits, _new_uid() if is_root else None, write_status)
         try:
             process = await asyncio.create_subprocess_exec(
@@ -110,6 +110,9 @@ class Session:
                 limit=HEADER.size + frames.LARGEST_HEAD,
                 **({} if user is None else {"user": user, "group": user, "extra_groups": []}),
             )
+        except OSError as error:
+            os.close(read_status)
+            raise SessionLost(f"{bubblewrap} can't be started: {error.strerror}") from None
         finally:
             command.close()
             os.close(write_status)
@@ -194,16 +197,24 @@ class Session:
         """The process outside of the box that has started it."""
         return self._process.pid
 
+    @property
+    def is_busy(self) -> bool:
+        return self._turn.locked()
+
     def kill(self) -> None:
+        if self._pidfd is None:
+            return  # its number may be that of another session's by now
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)  # every process of the box goes with its PID 1
 
     async def close(self) -> None:
+        """End it. Whoever waits for an answer gets SessionLost."""
         self.kill()
         self._to.close()
         await self._process.wait()
-        os.close(self._pidfd)
-        self._said.close()
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
 
     async def _ask(self, request: Frame, within: float) -> Frame:
         async with self._alone():
@@ -262,9 +273,15 @@ class Session:
     def _lost(self) -> SessionLost:
         self.kill()
         if self._hearing:
-            self._hearing.cancel()
+            self._hearing.add_done_callback(_hear_no_more)
         self._owes_answer, self._broken_off = False, None
         return SessionLost(_last_words(self._said))
+
+
+def _hear_no_more(hearing: asyncio.Task[Frame]) -> None:
+    """Of a box that was killed because it was silent: what it still says, or its end, is for nobody."""
+    if not hearing.cancelled():
+        hearing.exception()
 
 
 def _outcome(reply: Frame) -> Execution:

@@ -26,7 +26,7 @@ BATCH = 1_000
 @bp.generic_input_binding(arg_name="hub", type="durableClient", durableRequiresGrpc=True)
 async def sweep_hub(timer: func.TimerRequest, hub: str) -> None:
     if not wiring.host().purges_its_hub:
-        await in_time(sweep(wiring.hub_history(hub), now=time.time()))
+        await in_time(sweep(wiring.task_hub(hub), now=time.time()))
 
 
 async def sweep(hub: HubHistory, *, now: float) -> None:

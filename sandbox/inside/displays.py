@@ -8,11 +8,13 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
+from sandbox.inside.limits import MOST_IMAGES
+
 _PYPLOT = "matplotlib.pyplot"
 
 
 class Displays:
-    """`images` are PNGs, in the order in which they were shown, in all at most `room` bytes."""
+    """`images` are PNGs, in the order in which they were shown, MOST_IMAGES and in all `room` bytes at most."""
 
     def __init__(self, room: int) -> None:
         self._room = room
@@ -53,7 +55,7 @@ class Displays:
         pyplot.close("all")
 
     def _add(self, image: bytes) -> None:
-        if sum(map(len, self.images)) + len(image) <= self._room:
+        if len(self.images) < MOST_IMAGES and sum(map(len, self.images)) + len(image) <= self._room:
             self.images.append(image)
         else:
             sys.stderr.write(f"An image of {len(image)} bytes is left out: there is no more room.\n")

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 from sandbox.inside import frames, memory
 from sandbox.inside.frames import BadFrame, Frame
+from sandbox.inside.kernel import ERROR, LONGEST_TEXT
 from sandbox.inside.kernel_process import KernelProcess
-from sandbox.inside.limits import MIB, Limits
+from sandbox.inside.limits import MIB, MOST_IMAGES, Limits
 
 LOOK = 0.05  # seconds between looks at the memory
 LAST_WORDS = 0.2  # seconds for what was printed before the end to arrive
@@ -71,7 +72,7 @@ class Execution:
     def outcome(self) -> Frame:
         """Return the reply to the host; images are its payload, one behind the other."""
         reply = self._reply.head if self._reply else {}
-        error = reply.get("error")
+        error, result = reply.get("error"), reply.get("result")
         head: dict[str, Any] = {
             "status": self.status or ("error" if error else "ok"),
             "restarted": self.must_restart,
@@ -79,8 +80,8 @@ class Execution:
             "peak_memory": self._peak,
             **{name: bytes(printed).decode(errors="replace") for name, printed in self._printed.items()},
             "dropped": sum(self._dropped.values()),
-            "result": reply.get("result"),
-            "error": error,
+            "result": None if result is None else _whole(result),
+            "error": error and {name: _whole(text) for name, text in error.items()},
             "images": reply.get("images", []),
         }
         return Frame(head, self._reply.payload if self._reply else b"")
@@ -147,9 +148,7 @@ class Execution:
             return True
         except OSError:
             return False
-        room = self._limits.output - len(self._printed[name])
-        self._printed[name] += piece[:room]
-        self._dropped[name] += max(0, len(piece) - room)
+        self._store(name, piece)
         return bool(piece)
 
     def _keep_last_words(self) -> None:
@@ -157,9 +156,12 @@ class Execution:
         for name, descriptor in self._kernel.outputs.items():
             with suppress(OSError):
                 while time.monotonic() < until and (piece := os.read(descriptor, 65_536)):
-                    room = self._limits.output - len(self._printed[name])
-                    self._printed[name] += piece[:room]
-                    self._dropped[name] += max(0, len(piece) - room)
+                    self._store(name, piece)
+
+    def _store(self, name: str, piece: bytes) -> None:
+        room = self._limits.output - len(self._printed[name])
+        self._printed[name] += piece[:room]
+        self._dropped[name] += max(0, len(piece) - room)
 
 
 def _is_reply(frame: Frame) -> bool:
@@ -168,8 +170,20 @@ def _is_reply(frame: Frame) -> bool:
     images, error, result = head.get("images", []), head.get("error"), head.get("result")
     return (
         isinstance(images, list)
+        and len(images) <= MOST_IMAGES
         and all(isinstance(size, int) and size >= 0 for size in images)
         and sum(images) == len(frame.payload)
-        and (result is None or isinstance(result, str))
-        and (error is None or (isinstance(error, dict) and all(isinstance(text, str) for text in error.values())))
+        and (result is None or _is_text(result))
+        and (
+            error is None or (isinstance(error, dict) and error.keys() == ERROR and all(map(_is_text, error.values())))
+        )
     )
+
+
+def _is_text(told: Any) -> bool:
+    return isinstance(told, str) and len(told) <= LONGEST_TEXT
+
+
+def _whole(text: str) -> str:
+    """Return it as Unicode that can be sent: code may hold, and name its files with, halves of a pair."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -18,8 +18,9 @@ from sandbox.inside.displays import Displays
 from sandbox.inside.frames import Frame
 from sandbox.inside.limits import Limits
 
-LONGEST_RESULT = 100_000  # characters
+LONGEST_TEXT = 100_000  # characters of a result; an error's are shorter
 LONGEST_TRACEBACK = 20_000
+ERROR = {"name", "value", "traceback"}  # what is told of one
 _HERE = str(Path(__file__).parent)
 
 
@@ -69,7 +70,7 @@ class Kernel:
         self._variables["_"] = value
         if self._displays.take(value):
             return None
-        return repr(value)[:LONGEST_RESULT]
+        return repr(value)[:LONGEST_TEXT]
 
 
 def _compiled(code: str, name: str) -> tuple[CodeType, CodeType | None]:

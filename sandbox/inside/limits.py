@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 MIB = 1 << 20
+MOST_IMAGES = 100  # in one execution
 
 
 @dataclass(frozen=True, slots=True)

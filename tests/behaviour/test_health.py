@@ -37,13 +37,17 @@ def eventually(service: Service, status: int, *, within: float = 30.0) -> dict[s
     return told[1]
 
 
-def reasons_of(service: Service, *, part: str | None = None) -> dict[str, str]:
-    """Return why it can't serve. `part` is to be among it: parts are looked at each in its own time."""
+def reasons_of(service: Service) -> dict[str, str]:
+    return eventually(service, 503).get("reasons", {})
+
+
+def reason_of(service: Service, part: str) -> str:
+    """Return why the part can't serve. Each is looked at in its own time: others may be told before it."""
     deadline = time.monotonic() + 30.0
-    while part not in (reasons := eventually(service, 503).get("reasons", {})) and part:
+    while part not in (reasons := reasons_of(service)):
         assert time.monotonic() < deadline, reasons
         time.sleep(0.1)
-    return reasons
+    return reasons[part]
 
 
 def test_a_service_that_can_serve_gives_no_reasons(own_service: Service):
@@ -101,7 +105,7 @@ def test_a_database_that_breaks_while_the_service_runs_is_told(
     service = start_service()
     eventually(service, 200)
     damage(service.data / "assistants.db")
-    assert reasons_of(service, part="store")["store"].startswith(reason)
+    assert reason_of(service, "store").startswith(reason)
     assert str(service.data) not in str(health(service))
 
 
@@ -127,7 +131,7 @@ def test_a_disk_that_takes_no_more_is_told_and_forgotten(own_service: Service):
     before = resource.prlimit(worker, resource.RLIMIT_FSIZE)
     resource.prlimit(worker, resource.RLIMIT_FSIZE, (0, before[1]))
     try:
-        assert reasons_of(own_service, part="files")["files"] == "The file store failed: File too large."
+        assert reason_of(own_service, "files") == "The file store failed: File too large."
     finally:
         resource.prlimit(worker, resource.RLIMIT_FSIZE, before)
     eventually(own_service, 200)
@@ -138,7 +142,7 @@ def test_a_folder_that_has_become_read_only_is_told_and_forgotten(own_service: S
     eventually(own_service, 200)
     folder = own_service.data / "files" / ".partial"
     folder.chmod(0o500)
-    assert reasons_of(own_service, part="files")["files"] == "The file store failed: Permission denied."
+    assert reason_of(own_service, "files") == "The file store failed: Permission denied."
     folder.chmod(0o700)
     eventually(own_service, 200)
 
@@ -148,7 +152,7 @@ def test_a_folder_that_cannot_be_used_is_told_and_forgotten(own_service: Service
     folder = own_service.data / "files"
     folder.rename(own_service.data / "elsewhere")
     folder.write_bytes(b"")
-    assert reasons_of(own_service, part="files")["files"] == "The file store failed: Not a directory."
+    assert reason_of(own_service, "files") == "The file store failed: Not a directory."
     folder.unlink()
     eventually(own_service, 200)
 

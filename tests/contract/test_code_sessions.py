@@ -127,6 +127,12 @@ async def test_an_error_comes_with_its_traceback(sessions: CodeSessions, session
     assert done.error.endswith("ZeroDivisionError: division by zero\n")
 
 
+async def test_errors_that_are_no_unicode_come_too(sessions: CodeSessions, session: str):
+    done = await sessions.execute(session, "call-1", "raise ValueError('\\ud800')", SECONDS)
+    assert done.error
+    assert "\\ud800" in done.error
+
+
 async def test_a_picture_comes_as_it_is(sessions: CodeSessions, session: str):
     code = "class P:\n  def _repr_png_(self): return b'PNG' + bytes(range(256))\nP()"
     assert (await sessions.execute(session, "call-1", code, SECONDS)).images == [b"PNG" + bytes(range(256))]

@@ -55,6 +55,15 @@ async def test_an_interpreter_that_is_not_there_is_told_in_its_own_words(
         await Session.start(bubblewrap, nothing, Limits())
 
 
+async def test_a_bubblewrap_that_cannot_be_started_is_told(runtime: Runtime, tmp_path: Path):
+    nothing = tmp_path / "bwrap"
+    with pytest.raises(SessionLost, match="can't be started: No such file"):
+        await Session.start(nothing, runtime, Limits())
+    nothing.write_text("")
+    with pytest.raises(SessionLost, match="can't be started: Permission denied"):
+        await Session.start(nothing, runtime, Limits())
+
+
 @pytest.mark.parametrize(("system", "word"), [("darwin", "Linux"), ("win32", "Linux")])
 async def test_other_systems_are_told_that_they_are(monkeypatch: pytest.MonkeyPatch, system: str, word: str):
     monkeypatch.setattr(sys, "platform", system)

@@ -251,6 +251,10 @@ async def test_nobody_takes_more_than_his_share(box: Any, name: str):
 FORGERIES: dict[str, str] = {
     "a reply": "frame({'number': N, 'result': 'forged', 'error': None, 'images': []})",
     "a later reply": "frame({'number': N + 1, 'result': 'forged', 'error': None, 'images': []})",
+    "an error of other members": "frame({'number': N, 'error': {'what': 'x'}, 'images': []})",
+    "an error without any": "frame({'number': N, 'error': {}, 'images': []})",
+    "a result beyond all length": "frame({'number': N, 'result': 'x' * (1 << 20), 'images': []})",
+    "pictures without number": "frame({'number': N, 'images': [0] * 1_000_000})",
     "images that aren't there": "frame({'number': N, 'images': [1 << 30]})",
     "no JSON": "raw(struct.pack('>II', 3, 0) + b'xyz')",
     "a list": "raw(struct.pack('>II', 2, 0) + b'[]')",
