@@ -196,7 +196,11 @@ async def main() -> None:
         Route("/state", bed.state),
         Route("/tidy", bed.tidy, methods=["POST"]),
     ]
-    config = uvicorn.Config(Starlette(routes=routes), host="127.0.0.1", port=0, log_config=None, access_log=False)
+    control = Starlette(routes=routes)
+    # On a busy machine a client may ask again just when the server closes what was idle.
+    config = uvicorn.Config(
+        control, host="127.0.0.1", port=0, log_config=None, access_log=False, timeout_keep_alive=600
+    )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:
