@@ -98,8 +98,7 @@ class TurnDelivery:
             # The log before run and record: whatever ends, cancels or finishes after this look takes
             # the very number that is tried for below.
             log = await fold(self.documents, self.partition, self.run_id)
-            run = await self.documents.get(self.partition, self.run_id)
-            outcome = standing(run, self.clock()) or await self._recorded(run)
+            run, outcome = await self._standing()
             if outcome:
                 return outcome
             assert run
@@ -111,9 +110,13 @@ class TurnDelivery:
                 continue
         raise StoreUnavailable(f"The run {self.run_id} is changing too fast.")
 
-    async def _recorded(self, run: Document | None) -> Outcome | None:
+    async def _standing(self) -> tuple[Document | None, Outcome | None]:
+        """Return the run, and what has become of it or of this turn already."""
+        # The record before the run: beside a record that is there, an older run would tell what is over.
         record = await self.documents.get(self.partition, turn_id(self.run_id, self.turn))
-        return recorded_outcome(record, run) if record and run else None
+        run = await self.documents.get(self.partition, self.run_id)
+        outcome = standing(run, self.clock())
+        return run, outcome or (recorded_outcome(record, run) if record and run else None)
 
     async def _take_number(self, document: Document, log: LogState) -> tuple[Document, TurnStream]:
         run = run_of(document)
@@ -216,8 +219,7 @@ class TurnDelivery:
         loop = asyncio.get_running_loop()  # whose clock is never set
         seen_at = loop.time()
         while loop.time() - seen_at < STANDS_STILL:
-            run = await self.documents.get(self.partition, self.run_id)
-            outcome = standing(run, self.clock()) or await self._recorded(run)
+            _, outcome = await self._standing()
             if outcome:
                 return outcome
             while await self.documents.get(self.partition, batch_id(self.run_id, number)):

@@ -40,6 +40,14 @@ BROAD = (
 # Pairs of deviations, where pairs are known to matter.
 DEEP = (
     Scenario("a zombie", (SHORT,), frozenset({"zombie"})),
+    Scenario(
+        "a zombie while nobody answers",
+        (CALLS, SILENT),
+        frozenset({"zombie"}),
+        submits=0,
+        lifetime=14.0,
+        ends=frozenset({"expired"}),
+    ),
     Scenario("a zombie whose model breaks off", (BREAKS_SECOND,), frozenset({"zombie"})),
     Scenario("a twin", (SHORT,), frozenset({"other", "twin"})),
     Scenario("deaths", (SHORT,), frozenset({"kill"})),
