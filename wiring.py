@@ -9,6 +9,7 @@ from ports.blobs import Blobs
 from ports.documents import Documents
 from ports.language_model import LanguageModel
 from settings import Settings
+from tools.table import Table
 
 if TYPE_CHECKING:
     from adapters.durable_task_hub import DurableTaskHub
@@ -60,6 +61,12 @@ def language_model() -> LanguageModel:
     from adapters.openai_models import OpenAIModels
 
     return OpenAIModels(settings())
+
+
+@cache
+def tools() -> Table:
+    """Return the built-in tools that can be run here, by type."""
+    return {}
 
 
 @cache

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import azure.durable_functions as df
 
@@ -19,16 +19,19 @@ from activities.listen import Interrupted, ModelError, OutOfTime, Spoken, listen
 from activities.outcomes import Outcome, closed, or_store_away, standing, throttled, unavailable
 from activities.read_conversation import BudgetSpent, read_conversation
 from activities.show_images import show_images
-from domain import runs
+from activities.tool_results import results_of, with_results
+from domain import run_steps, runs
+from domain.usage import total
 from errors import Conflict, StoreUnavailable
 from events.addresses import batch_id, tenant_of, thread_partition, turn_id
 from events.fold import LogState, fold
-from events.log import run_event
+from events.log import ended_step_event, run_event
 from events.run_record import changed_run, lifetime_of, run_of
 from events.turn_stream import Replaced, TurnStream
 from ports.blobs import Blobs
-from ports.documents import CommitTooLarge, Document, Documents
+from ports.documents import CommitTooLarge, Document, Documents, Replace
 from ports.language_model import ChatRequest, LanguageModel, ModelRefused, ModelThrottled, ModelUnavailable
+from tools.table import Table, missing
 
 bp = df.Blueprint()
 
@@ -52,6 +55,7 @@ async def call_model(turn: dict) -> dict:
     delivery = TurnDelivery(
         documents=wiring.documents(),
         model=wiring.language_model(),
+        tools=wiring.tools(),
         context_tokens=wiring.settings().model_context_tokens,
         partition=thread_partition(address["tenant"], address["thread_id"]),
         thread_id=address["thread_id"],
@@ -68,6 +72,7 @@ class TurnDelivery:
 
     documents: Documents
     model: LanguageModel
+    tools: Table
     context_tokens: int
     partition: str
     thread_id: str
@@ -102,8 +107,8 @@ class TurnDelivery:
             if outcome:
                 return outcome
             assert run
-            if tools := [tool["type"] for tool in run_of(run)["tools"] if tool["type"] != "function"]:
-                return closed(runs.failed("server_error", _not_yet(tools)))
+            if lacking := missing(self.tools, run_of(run)["tools"]):
+                return closed(runs.failed("server_error", _not_yet(lacking)))
             try:
                 return await self._take_number(run, log)
             except Conflict:
@@ -123,13 +128,29 @@ class TurnDelivery:
         now = self.clock()
         if run["status"] != "queued":
             stream = TurnStream(self.documents, self.partition, run, self.turn, lifetime_of(document), log)
-            await stream.enter(events=[])
-            return document, stream
+            return await self._complete_calls(document, stream), stream
         run = runs.started(run, int(now))
         stream = TurnStream(self.documents, self.partition, run, self.turn, lifetime_of(document), log)
         change = changed_run(document, run, now=now, turn=self.turn)
         (started,) = await stream.enter(change, events=[run_event(run)])
         return started, stream
+
+    async def _complete_calls(self, document: Document, stream: TurnStream) -> Document:
+        """Enter the turn, and with the same commit end the step of the built-in tools called in the one before."""
+        step_id, called = document.body["open_step"], document.body["turn"]
+        step = await self.documents.get(self.partition, step_id) if step_id else None
+        turn = await self.documents.get(self.partition, turn_id(self.run_id, called)) if step else None
+        if step is None or turn is None:
+            await stream.enter(events=[])
+            return document
+        results = await results_of(self.documents, self.partition, self.run_id, turn)
+        shown, events = with_results(step.body["resource"], turn, results, self.tools)
+        usage = document.body["usages"].get(str(called)) or total([])
+        done = run_steps.ended(shown, "completed", int(self.clock()), usage=usage)
+        change = changed_run(document, run_of(document), now=self.clock(), turn=self.turn, open_step=None)
+        ended = Replace(replace(step, body=step.body | {"resource": done}), step.version)
+        entered, _ = await stream.enter(change, ended, events=[*events, ended_step_event(done)])
+        return entered
 
     async def _speak(self, run: Document, stream: TurnStream) -> Outcome:
         expires_at = run_of(run)["expires_at"]
@@ -160,7 +181,7 @@ class TurnDelivery:
         try:
             async with limit:
                 conversation = await read_conversation(
-                    self.documents, self.partition, run, self.turn, self.context_tokens
+                    self.documents, self.partition, run, self.turn, self.context_tokens, self.tools
                 )
                 return await show_images(conversation, self.documents, self.blobs, tenant_of(self.partition))
         except TimeoutError:
@@ -197,7 +218,7 @@ class TurnDelivery:
             if spoken.calls and thread is None:
                 return {"outcome": "over"}
             try:
-                return await finish_turn(run, thread, stream, spoken, now=self.clock())
+                return await finish_turn(run, thread, stream, spoken, self.tools, now=self.clock())
             except Conflict:
                 # Either the number was taken, or a client changed metadata of run or thread.
                 if await self.documents.get(self.partition, batch_id(self.run_id, stream.log.next)):

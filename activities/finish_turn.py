@@ -2,7 +2,8 @@
 
 The record lets any later delivery of the turn answer without doing it again. Its body:
 `turn`, `outcome`, `parts` ([type, text] of what was said), `message` and `step` (as they were
-opened; None if nothing was said), `calls` ({"id", "name", "arguments"}), `usage`, `next` (number of
+opened; None if nothing was said), `calls` ({"id", "name", "arguments"}, of built-in tools also
+`tool`: its type), `usage`, `next` (number of
 the log batch after this commit).
 """
 
@@ -12,6 +13,7 @@ from typing import Any
 
 from activities.listen import Spoken
 from activities.outcomes import Outcome, closed
+from activities.tool_results import ours
 from domain import messages, run_steps, runs
 from domain.usage import as_usage, counted, total
 from events.addresses import turn_id
@@ -21,6 +23,7 @@ from events.thread_commit import ThreadCommit
 from events.turn_stream import TurnStream
 from ids import derived_id
 from ports.documents import Create, Document
+from tools.table import Table, named
 
 logger = logging.getLogger("durable_assistants.runs")
 
@@ -33,17 +36,25 @@ def recorded_outcome(record: Document, run: Document) -> Outcome:
     match record.body["outcome"]:
         case "calls":
             resource = run_of(run)
-            waits = resource["status"] == "requires_action" and run.body["turn"] == record.body["turn"]
-            expires_at = resource["expires_at"]
-            return {"outcome": "requires_action", "expires_at": expires_at} if waits else {"outcome": "submitted"}
+            if run.body["turn"] != record.body["turn"]:
+                return {"outcome": "submitted"}
+            if resource["status"] == "requires_action":
+                return {"outcome": "requires_action", "expires_at": resource["expires_at"]}
+            return _calls(record, resource) if run.body["open_step"] else {"outcome": "submitted"}
         case "answered":
             return {"outcome": "answered"}
         case reason:
             return closed(runs.incomplete(reason))
 
 
+def _calls(record: Document, run: Resource) -> Outcome:
+    indexes = ours(record.body["calls"])
+    asks_client = len(indexes) < len(record.body["calls"])
+    return {"outcome": "calls", "indexes": indexes, "asks_client": asks_client, "expires_at": run["expires_at"]}
+
+
 async def finish_turn(
-    run: Document, thread: Document | None, stream: TurnStream, spoken: Spoken, *, now: float
+    run: Document, thread: Document | None, stream: TurnStream, spoken: Spoken, tools: Table, *, now: float
 ) -> Outcome:
     """Commit the end of the turn. Raises Conflict; nothing is changed then.
 
@@ -52,7 +63,7 @@ async def finish_turn(
     said = "".join(text for _, text in _said(stream))
     usage = as_usage(spoken.ending.usage or counted(spoken.request, said, spoken.ending.calls))
     if spoken.calls and thread:
-        return await _wait_for_outputs(run, thread, stream, _named(run, stream.turn, spoken), usage, now=now)
+        return await _open_calls(run, thread, stream, _named(run, stream.turn, spoken, tools), usage, tools, now=now)
     outcome = {"length": "max_completion_tokens", "content_filter": "content_filter"}.get(
         spoken.ending.finish, "answered"
     )
@@ -64,30 +75,55 @@ async def finish_turn(
     return recorded_outcome(record, run)
 
 
-async def _wait_for_outputs(
-    document: Document, thread: Document, stream: TurnStream, calls: Calls, usage: Resource, *, now: float
+async def _open_calls(
+    document: Document,
+    thread: Document,
+    stream: TurnStream,
+    calls: Calls,
+    usage: Resource,
+    tools: Table,
+    *,
+    now: float,
 ) -> Outcome:
+    """Commit the step of the calls. If all are the client's, the run waits for it from now on."""
     moment = int(now)
     commit = ThreadCommit(thread)
     events = _end_speech(commit, stream, moment)
     step_id = derived_id("step", stream.run["id"], stream.turn, "calls")
     step = run_steps.opened(step_id, stream.run, run_steps.tool_calls([]), moment)
     events += [step_event(step, "created"), step_event(step)]
-    events += [("thread.run.step.delta", delta) for delta in run_steps.call_deltas(step_id, calls)]
-    waiting = runs.waiting_for_outputs(run_of(document), calls)
-    events.append(run_event(waiting))
+    events += [
+        ("thread.run.step.delta", delta)
+        for delta in run_steps.call_deltas(step_id, [_opening(call, tools) for call in calls])
+    ]
+    run = run_of(document)
+    if not ours(calls):
+        run = runs.waiting_for_outputs(run, calls)
+        events.append(run_event(run))
 
-    whole = step | {"step_details": run_steps.tool_calls(map(run_steps.function_call, calls))}
-    commit.append("step", whole, {"run_id": waiting["id"]})
+    whole = step | {"step_details": run_steps.tool_calls(_shown(call, tools) for call in calls)}
+    commit.append("step", whole, {"run_id": run["id"]})
     usages = with_usage(document, stream.turn, usage)
     commit.add(
         stream.pending_batch(events),
-        Create(_record(stream, "calls", calls, usage)),
-        changed_run(document, waiting, now=now, usages=usages, turn=stream.turn, open_step=step_id),
+        Create(record := _record(stream, "calls", calls, usage)),
+        changed := changed_run(document, run, now=now, usages=usages, turn=stream.turn, open_step=step_id),
     )
     await stream.documents.commit(stream.partition, *commit.changes())
-    logger.info("run %s requires_action", waiting["id"])
-    return {"outcome": "requires_action", "expires_at": waiting["expires_at"]}
+    logger.info("run %s %s", run["id"], "calls tools" if ours(calls) else "requires_action")
+    return recorded_outcome(record, changed.document)
+
+
+def _opening(call: dict[str, str], tools: Table) -> list[Resource]:
+    if "tool" in call:
+        return tools[call["tool"]].opening(call["id"], call["arguments"])
+    return run_steps.opening(call)
+
+
+def _shown(call: dict[str, str], tools: Table) -> Resource:
+    if "tool" in call:
+        return tools[call["tool"]].shown(call["id"], call["arguments"])
+    return run_steps.function_call(call)
 
 
 def _end_speech(commit: ThreadCommit, stream: TurnStream, now: int) -> list[Event]:
@@ -123,11 +159,16 @@ def _said(stream: TurnStream) -> list[list[str]]:
     return stream.log.parts if stream.speaking else []
 
 
-def _named(run: Document, turn: int, spoken: Spoken) -> Calls:
+def _named(run: Document, turn: int, spoken: Spoken, tools: Table) -> Calls:
     """Every call has an id of its own, also where the endpoint gives none or the same one twice."""
+    types = {name: type for type, name in named(tools, run_of(run)["tools"]).items()}
     calls: Calls = []
     for call in spoken.calls:
         taken = {other["id"] for other in calls}
         own = call.id if call.id and call.id not in taken else derived_id("call", run.id, turn, call.index)
-        calls.append({"id": own, "name": call.name, "arguments": call.arguments})
+        if type := types.get(call.name):
+            arguments = tools[type].arguments(call.arguments)
+            calls.append({"id": own, "name": call.name, "arguments": arguments, "tool": type})
+        else:
+            calls.append({"id": own, "name": call.name, "arguments": call.arguments})
     return calls

@@ -17,9 +17,12 @@ class Outcome(TypedDict):
     - over: nothing is left to do for this run, it has ended or is gone
     - cancelling, expired: close it so
     - answered: append_message ends it
+    - calls: run the built-in tools that the model called, `indexes` among the calls of its turn; then, if
+      `asks_client`, ask_client, for it called functions of the client's too
+    - called: the call of a built-in tool has run
     - requires_action: wait for the client's tool outputs
     - submitted: the outputs of this turn are there, go on with the next
-    - throttled, unavailable: the model may serve the same turn later
+    - throttled, unavailable: the model, or the tool, may serve the same turn later
     - closed: it ends, or has ended, as `ending` says
     - store_away: nothing could be read or written, try again
     - again: another delivery has the turn, and had not ended it when this one's time was over
@@ -30,6 +33,8 @@ class Outcome(TypedDict):
         "cancelling",
         "expired",
         "answered",
+        "calls",
+        "called",
         "requires_action",
         "submitted",
         "throttled",
@@ -40,6 +45,8 @@ class Outcome(TypedDict):
     ]
     expires_at: NotRequired[int]
     retry_after: NotRequired[float]
+    indexes: NotRequired[list[int]]
+    asks_client: NotRequired[bool]
     ending: NotRequired[dict[str, Any]]
 
 

@@ -1,6 +1,7 @@
 """What the model is shown in a turn: the thread, newest first until the window is full, and the
 turns that the run has taken."""
 
+from activities.tool_results import results_of
 from domain.chat_messages import TurnRecord, chat_request
 from domain.context_window import Window
 from domain.usage import spent_budget
@@ -10,6 +11,7 @@ from ids import derived_id
 from ports.documents import Document, Documents
 from ports.language_model import ChatRequest
 from texts import whole
+from tools.table import Table, functions
 
 PAGE = 50  # messages; most threads are read at once, of others each page is twice the one before
 LARGEST_PAGE = 200
@@ -25,19 +27,31 @@ class BudgetSpent(Exception):
 
 
 async def read_conversation(
-    documents: Documents, partition: str, document: Document, turn: int, context_tokens: int
+    documents: Documents, partition: str, document: Document, turn: int, context_tokens: int, tools: Table
 ) -> ChatRequest:
     """Return the chat completion for the run's turn. Raises BudgetSpent, StoreUnavailable."""
     run, spent = run_of(document), usage_so_far(document)
     if reason := spent_budget(run, spent):
         raise BudgetSpent(reason)
     turns = [await _turn(documents, partition, run["id"], earlier) for earlier in range(turn)]
-    window = Window(run, turns, context_tokens=context_tokens, prompt_tokens_spent=spent["prompt_tokens"])
+    built_in = functions(tools, run["tools"])
+    window = Window(
+        run,
+        turns,
+        context_tokens=context_tokens,
+        prompt_tokens_spent=spent["prompt_tokens"],
+        built_in=built_in,
+    )
     await _fill(window, documents, partition)
     if window.is_over_prompt_budget:
         raise BudgetSpent("max_prompt_tokens")
     return chat_request(
-        run, window.messages, turns, given=given_of(document), completion_tokens_spent=spent["completion_tokens"]
+        run,
+        window.messages,
+        turns,
+        given=given_of(document),
+        completion_tokens_spent=spent["completion_tokens"],
+        built_in=built_in,
     )
 
 
@@ -64,9 +78,12 @@ async def _keep_first(window: Window, documents: Documents, partition: str) -> N
 async def _turn(documents: Documents, partition: str, run_id: str, turn: int) -> TurnRecord:
     record = await documents.get(partition, turn_id(run_id, turn))
     step = await documents.get(partition, derived_id("step", run_id, turn, "calls"))
-    calls = step.body["resource"]["step_details"]["tool_calls"] if step else []
+    shown = step.body["resource"]["step_details"]["tool_calls"] if step else []
+    calls = record.body["calls"] if record else []
+    results = await results_of(documents, partition, run_id, record)
+    submitted = {call["id"]: call["function"]["output"] or "" for call in shown if call["type"] == "function"}
     return {
         "text": "".join(whole(text) for _, text in record.body["parts"] if isinstance(text, str)) if record else "",
-        "calls": record.body["calls"] if record else [],
-        "outputs": {call["id"]: call["function"]["output"] or "" for call in calls},
+        "calls": calls,
+        "outputs": submitted | {calls[index]["id"]: result.text for index, result in results.items()},
     }

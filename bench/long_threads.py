@@ -73,7 +73,7 @@ async def _fill(path: Path, threads: Sequence[Thread], client: OpenAI, assistant
         partition = thread_partition("default", thread.id)
         run = await documents.get(partition, run_id)
         assert run
-        request = await read_conversation(documents, partition, run, 0, Settings().model_context_tokens)
+        request = await read_conversation(documents, partition, run, 0, Settings().model_context_tokens, {})
         thread.window = request.messages
     await documents.close()
 

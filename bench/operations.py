@@ -95,6 +95,7 @@ class Story:
         delivery = TurnDelivery(
             documents=self._documents,
             model=self._model,
+            tools={},
             context_tokens=self._settings.model_context_tokens,
             partition=self._partition,
             thread_id=self._place["thread_id"],

@@ -1,7 +1,7 @@
 """From assistants, messages and tools to chat messages: the one place where the two shapes meet."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from ports.language_model import ChatRequest
 from texts import whole
@@ -11,14 +11,16 @@ ChatMessage = dict[str, Any]  # one entry of a chat completion's `messages`
 
 # In place of a picture's URL until it is looked up: `file:{file_id}`. No client can send such a URL.
 FILE = "file:"
+NO_TOOLS: Mapping[str, Resource] = {}
 
 
 class CallRecord(TypedDict):
-    """A function call of the model; `arguments` is JSON text."""
+    """A call of the model; `arguments` is JSON text, `tool` the type of the built-in tool if it is one of ours."""
 
     id: str
     name: str
     arguments: str
+    tool: NotRequired[str]
 
 
 class TurnRecord(TypedDict):
@@ -36,20 +38,22 @@ def chat_request(
     *,
     given: Collection[str] = (),
     completion_tokens_spent: int = 0,
+    built_in: Mapping[str, Resource] = NO_TOOLS,
 ) -> ChatRequest:
     """The chat completion for a run's next turn.
 
     `history` is what the context window holds of the thread (domain/context_window.py), `turns` are
     the run's turns so far, both oldest first. A value that is the chat API's default is not sent unless it was
     `given`: reasoning models refuse even the default temperature, but the default of some endpoints is another.
+    `built_in` are the functions that stand for built-in tools, by the tool's type.
     """
-    tools = chat_tools(run["tools"])
+    tools = chat_tools(run["tools"], built_in)
     limit = run["max_completion_tokens"]
     return ChatRequest(
         model=run["model"],
         messages=[*system_messages(run), *history, *turn_messages(turns)],
         tools=tools or None,
-        tool_choice=_tool_choice(run["tool_choice"], is_first=not turns) if tools else None,
+        tool_choice=_tool_choice(run["tool_choice"], built_in, is_first=not turns) if tools else None,
         parallel_tool_calls=False if tools and run["parallel_tool_calls"] is False else None,
         response_format=None if run["response_format"] in (None, "auto") else run["response_format"],
         temperature=_unless_default(run["temperature"], "temperature" in given),
@@ -64,11 +68,10 @@ def system_messages(run: Resource) -> list[ChatMessage]:
     return [{"role": "system", "content": run["instructions"]}] if run["instructions"] else []
 
 
-def chat_tools(tools: Sequence[Resource]) -> list[dict[str, Any]]:
-    """The function tools. Built-in ones are no part of a chat completion."""
-    return [
-        {"type": "function", "function": _function(tool["function"])} for tool in tools if tool["type"] == "function"
-    ]
+def chat_tools(tools: Sequence[Resource], built_in: Mapping[str, Resource] = NO_TOOLS) -> list[dict[str, Any]]:
+    """The run's tools as functions. A chat completion knows no others: `built_in` gives one by a tool's type."""
+    found = [tool["function"] if tool["type"] == "function" else built_in.get(tool["type"]) for tool in tools]
+    return [{"type": "function", "function": _function(function)} for function in found if function]
 
 
 def turn_messages(turns: Sequence[TurnRecord]) -> list[ChatMessage]:
@@ -192,11 +195,15 @@ def _function(function: Resource) -> Resource:
     return sent | {"strict": True} if function.get("strict") else sent
 
 
-def _tool_choice(choice: Any, *, is_first: bool) -> str | dict[str, Any] | None:
+def _tool_choice(choice: Any, built_in: Mapping[str, Resource], *, is_first: bool) -> str | dict[str, Any] | None:
     """Forcing holds for the first turn only, or the run would never end (E.7.2)."""
     if choice == "none":
         return "none"
-    return choice if is_first and choice != "auto" else None
+    if not is_first or choice == "auto":
+        return None
+    if isinstance(choice, dict) and (function := built_in.get(choice["type"])):
+        return {"type": "function", "function": {"name": function["name"]}}
+    return choice
 
 
 def _unless_default(value: float | None, is_given: bool) -> float | None:

@@ -4,10 +4,11 @@ Fed newest first and stopped when full, so a run costs what its window holds, no
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from domain import tokens
 from domain.chat_messages import (
+    NO_TOOLS,
     ChatMessage,
     Resource,
     TurnRecord,
@@ -35,14 +36,20 @@ class Window:
     """
 
     def __init__(
-        self, run: Resource, turns: Sequence[TurnRecord], *, context_tokens: int, prompt_tokens_spent: int = 0
+        self,
+        run: Resource,
+        turns: Sequence[TurnRecord],
+        *,
+        context_tokens: int,
+        prompt_tokens_spent: int = 0,
+        built_in: Mapping[str, Resource] = NO_TOOLS,
     ) -> None:
         room = context_tokens - _answer_reserve(run["max_completion_tokens"], context_tokens)
         limit = run["max_prompt_tokens"]
         left = room if limit is None else min(room, limit - prompt_tokens_spent)
         self._is_capped = left < room
         self._budget = _Budget(left)
-        for message in [*system_messages(run), *_tool_definitions(run), *turn_messages(turns)]:
+        for message in [*system_messages(run), *_tool_definitions(run, built_in), *turn_messages(turns)]:
             self._budget.charge(message)
         self._run_id = run["id"]
         self._last_messages: int | None = run["truncation_strategy"].get("last_messages")
@@ -147,7 +154,7 @@ def _answer_reserve(max_completion_tokens: int | None, context_tokens: int) -> i
     return min(max_completion_tokens, context_tokens // 2)
 
 
-def _tool_definitions(run: Resource) -> list[ChatMessage]:
+def _tool_definitions(run: Resource, built_in: Mapping[str, Resource]) -> list[ChatMessage]:
     """About what the definitions cost: as much as their JSON."""
-    tools = chat_tools(run["tools"])
+    tools = chat_tools(run["tools"], built_in)
     return [{"role": "system", "content": json.dumps(tools)}] if tools else []

@@ -53,6 +53,12 @@ def ended(step: Resource, status: str, now: int, *, usage: Resource | None, erro
     return step | {"status": status, "expires_at": None, _MOMENT[status]: now, "usage": usage, "last_error": error}
 
 
+def with_calls(step: Resource, calls: Mapping[int, Resource]) -> Resource:
+    """Return the step with other calls at some indices."""
+    shown = step["step_details"]["tool_calls"]
+    return step | {"step_details": tool_calls(calls.get(index, call) for index, call in enumerate(shown))}
+
+
 def with_outputs(step: Resource, outputs: Mapping[str, str]) -> Resource:
     """Return the step with each function call's output; `outputs` is by call id."""
     calls = [
@@ -62,15 +68,18 @@ def with_outputs(step: Resource, outputs: Mapping[str, str]) -> Resource:
     return step | {"step_details": tool_calls(calls)}
 
 
-def call_deltas(step_id: str, calls: Iterable[Mapping[str, str]]) -> list[Resource]:
-    """Return the deltas that announce function calls: id and name exactly once each (F.4.1)."""
-    deltas: list[Resource] = []
-    for index, call in enumerate(calls):
-        head = {"name": call["name"], "arguments": "", "output": None}
-        deltas.append(_delta(step_id, {"index": index, "id": call["id"], "type": "function", "function": head}))
-        arguments = {"arguments": call["arguments"]}
-        deltas.append(_delta(step_id, {"index": index, "type": "function", "function": arguments}))
-    return deltas
+def opening(call: Mapping[str, str]) -> list[Resource]:
+    """Return the entries of deltas, without index, that announce a function call: id and name exactly once (F.4.1)."""
+    head = {"name": call["name"], "arguments": "", "output": None}
+    return [
+        {"id": call["id"], "type": "function", "function": head},
+        {"type": "function", "function": {"arguments": call["arguments"]}},
+    ]
+
+
+def call_deltas(step_id: str, entries: Iterable[Iterable[Resource]]) -> list[Resource]:
+    """Return the deltas of a step's calls; `entries` are those of each call, in the calls' order."""
+    return [_delta(step_id, {"index": index, **entry}) for index, of_call in enumerate(entries) for entry in of_call]
 
 
 def _delta(step_id: str, call: Resource) -> Resource:

@@ -14,6 +14,9 @@ from errors import InvalidRequest
 MAX_ASSISTANT = 800_000  # bytes as JSON: 256,000 characters of any script, and tools
 MAX_RUN = 900_000  # bytes as JSON: what is taken of the assistant, and what the request adds
 MAX_ANSWER = 350_000  # bytes as JSON of all text of one turn of the model
+MAX_SHOWN_OUTPUTS = (
+    300_000  # bytes as JSON of all outputs of built-in tools in a turn; twice beside a run and its calls
+)
 MAX_MESSAGES = 1_000_000  # bytes as JSON, all messages of one request together
 
 

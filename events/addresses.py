@@ -23,6 +23,10 @@ def turn_id(run_id: str, turn: int) -> str:
     return f"{run_id}.turn.{turn:04}"
 
 
+def call_record_id(run_id: str, turn: int, index: int) -> str:
+    return f"{turn_id(run_id, turn)}.call.{index:04}"
+
+
 def sort_of(seq: int) -> str:
     """The place of the thread's `seq`-th listable thing."""
     return f"{seq:012}"

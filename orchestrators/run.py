@@ -59,6 +59,8 @@ def converse(context: task.OrchestrationContext, run: Run, cancelled: task.Task[
         if answer["outcome"] == "answered":
             work = context.call_activity("append_message", input=step, retry_policy=RETRY)
             answer = yield from unless(cancelled, work)
+        if answer["outcome"] == "calls":
+            answer = yield from call_tools(context, step, answer, cancelled)
         if answer["outcome"] == "requires_action":
             outputs = context.wait_for_external_event(f"tool_outputs_submitted:{turn}")
             answer = yield from until(context, answer["expires_at"], cancelled, outputs)
@@ -75,6 +77,26 @@ def converse(context: task.OrchestrationContext, run: Run, cancelled: task.Task[
                 continue
             case _:
                 return answer
+
+
+def call_tools(
+    context: task.OrchestrationContext, step: dict[str, Any], calls: dict[str, Any], cancelled: task.Task[Any]
+) -> Story:
+    """Run the built-in tools that the model called, side by side; return what is next when all have run.
+
+    If one can't be run now, the turn is looked at again, and those that have run answer from their records.
+    """
+    works: list[task.Task[dict[str, Any]]] = [
+        context.call_activity("call_tool", input=step | {"call": index}, retry_policy=RETRY)
+        for index in calls["indexes"]
+    ]
+    answer = yield from until(context, calls["expires_at"], cancelled, every := task.when_all(works))
+    if answer["outcome"] != "again":
+        return answer
+    left = next((outcome for outcome in every.get_result() if outcome["outcome"] != "called"), None)
+    if left or not calls["asks_client"]:
+        return left or {"outcome": "submitted"}
+    return (yield from unless(cancelled, context.call_activity("ask_client", input=step, retry_policy=RETRY)))
 
 
 def close(context: task.OrchestrationContext, run: Run, last: dict[str, Any]) -> Story:

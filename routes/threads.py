@@ -43,7 +43,7 @@ from schemas.thread import CreateThread, ModifyThread
 bp = df.Blueprint()
 
 _METADATA_KEY = re.compile(r"metadata\[(.*)\]", re.DOTALL)
-_SWEPT = ("message", "step", "run", "turn", "batch", "tombstone")
+_SWEPT = ("message", "step", "run", "turn", "tool_call", "session", "batch", "tombstone")
 
 
 @operation(bp, "POST", "threads")

@@ -23,6 +23,7 @@ class Scenario:
     submits: int = 1  # clients that submit the outputs when the run waits for them
     reads: bool = False  # whether a client streams all along
     lifetime: float = 600.0
+    tool_takes: float = 0.0  # seconds that a call of the built-in tool takes
     submits_after: float = 0.0  # seconds that a client thinks about the outputs
     ends: frozenset[str] = frozenset({"completed"})
     within: float = 40.0  # seconds in which the run ends, whatever goes wrong

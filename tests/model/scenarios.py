@@ -9,6 +9,8 @@ SHORT = Said(((0, "a"), (0.1, "b")))
 CALLS = Said(calls=("f", "g"))
 SPOKEN_CALLS = Said(((0, "let me see"),), calls=("f", "g"))
 SILENT = Said()
+CODE = Said(calls=("code_interpreter", "code_interpreter"))
+MIXED = Said(((0, "let me see"),), calls=("f", "code_interpreter"))
 # What the first call says, a delivery that takes over does not say again.
 CALLS_ONCE_SPOKEN = Said(((0, "a"), (0.1, "b")), calls=("f",), speaks_once=True)
 CUT_OFF_ONCE_SPOKEN = Said(((0, "a"), (0.1, "b")), finish="length", speaks_once=True)
@@ -33,6 +35,9 @@ BROAD = (
     ),
     Scenario("text before function calls", (SPOKEN_CALLS, SHORT), ALL, reads=True),
     Scenario("two rounds of function calls", (CALLS, SPOKEN_CALLS, SILENT), ALL, clients=("cancel",)),
+    Scenario("built-in calls", (CODE, SHORT), ALL, clients=("cancel",), reads=True, tool_takes=0.5),
+    Scenario("built-in calls beside a client's", (MIXED, SHORT), ALL, clients=("cancel",)),
+    Scenario("a built-in call at the moment of expiry", (CODE, SHORT), ALL, lifetime=3.0, tool_takes=2.9, ends=EXPIRED),
     Scenario("outputs at the moment of expiry", (CALLS, SHORT), ALL, lifetime=3.0, submits_after=2.9, ends=EXPIRED),
     Scenario("an answer at the moment of expiry", (SPOKEN,), ALL, lifetime=2.0, ends=EXPIRED, reads=True),
 )
@@ -51,6 +56,11 @@ DEEP = (
     Scenario("a zombie whose model breaks off", (BREAKS_SECOND,), frozenset({"zombie"})),
     Scenario("a twin", (SHORT,), frozenset({"other", "twin"})),
     Scenario("deaths", (SHORT,), frozenset({"kill"})),
+    Scenario("a zombie in function calls", (CALLS, SILENT), frozenset({"zombie"})),
+    Scenario("a zombie in a built-in call", (CODE, SILENT), frozenset({"zombie"}), tool_takes=0.5),
+    Scenario("deaths in built-in calls", (CODE, SILENT), frozenset({"kill"})),
+    Scenario("a cancel among built-in calls", (CODE, SILENT), frozenset({"other"}), clients=("cancel",)),
+    Scenario("a zombie that asks the client", (MIXED, SILENT), frozenset({"zombie"})),
     Scenario("a cancel among zombies", (SHORT,), frozenset({"zombie"}), clients=("cancel",)),
     Scenario("cancels among turns", (CALLS, SHORT), frozenset({"other"}), clients=("cancel", "cancel")),
     Scenario("a cancel among outputs", (CALLS, SILENT), frozenset({"other"}), clients=("cancel",)),
@@ -75,6 +85,6 @@ DEEP = (
 )
 
 LONG = Scenario(
-    "a long run", (SPOKEN_CALLS, CALLS, SPOKEN), ALL, clients=("cancel", "submit"), submits=2, reads=True,
+    "a long run", (SPOKEN_CALLS, CODE, MIXED, SPOKEN), ALL, clients=("cancel", "submit"), submits=2, reads=True,
     lifetime=120.0, ends=EXPIRED, within=200.0, cancelled_within=200.0,
 )  # fmt: skip

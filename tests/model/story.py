@@ -6,7 +6,9 @@ from functools import partial
 from typing import Any
 
 from activities.append_message import append_answer
+from activities.ask_client import ask
 from activities.call_model import TurnDelivery
+from activities.call_tool import CallDelivery
 from activities.outcomes import Outcome, or_store_away
 from domain import runs
 from events.closing import close
@@ -21,6 +23,7 @@ from tests.model.outsiders import Outsiders
 from tests.model.scenario import Scenario
 from tests.model.scheduler import Actor, Fate, Kind, Option, Scheduler
 from tests.model.scripted_language_model import ScriptedModel
+from tests.model.scripted_tool import ScriptedTool
 from tests.model.thread import PARTITION, RUN, THREAD, begin_run
 from tests.model.virtual_loop import VirtualLoop
 
@@ -36,6 +39,8 @@ class Story:
         self.store = MemoryDocuments(Memory(self.now, self._committed))
         self.outsiders = Outsiders(scenario, self.watch, self.store, self._nudged, self.now)
         self.model = ScriptedModel(scenario.turns)
+        self.tool = ScriptedTool(scenario.tool_takes)
+        self.tools = {self.tool.type: self.tool}
         self.scheduler = Scheduler(
             loop=self.loop,
             may_switch="other" in scenario.faults,
@@ -69,6 +74,7 @@ class Story:
         ended.check(self.model.answers, self._allowed_ends())
         self._check_times(ended.run["status"])
         self._check_outputs(ended)
+        self._check_results(ended)
         self._check_readers()
 
     def _allowed_ends(self) -> set[str]:
@@ -178,9 +184,15 @@ class Story:
         match work.name:
             case "call_model":
                 delivery = TurnDelivery(
-                    documents, self.model, 32_000, PARTITION, THREAD, RUN, given["turn"], clock=self.now
+                    documents, self.model, self.tools, 32_000, PARTITION, THREAD, RUN, given["turn"], clock=self.now
                 )
                 return await delivery.take()
+            case "call_tool":
+                of_call = (given["turn"], given["call"])
+                called = CallDelivery(documents, self.tools, PARTITION, RUN, *of_call, clock=self.now)
+                return await called.take()
+            case "ask_client":
+                return await ask(documents, self.tools, PARTITION, RUN, given["turn"], now=self.now())
             case "append_message":
                 return await append_answer(documents, PARTITION, THREAD, RUN, given["turn"], now=self.now())
         ending = runs.Ending(**given["ending"])
@@ -243,14 +255,33 @@ class Story:
     def _check_outputs(self, ended: Ended) -> None:
         given = [step for step in ended.steps if step["type"] == "tool_calls" and step["status"] == "completed"]
         stored = [
-            {call["id"]: call["function"]["output"] for call in step["step_details"]["tool_calls"]} for step in given
+            {
+                call["id"]: call["function"]["output"]
+                for call in step["step_details"]["tool_calls"]
+                if "function" in call
+            }
+            for step in given
         ]
+        stored = [outputs for outputs in stored if outputs]
         assert all(outputs in self.outsiders.offered for outputs in stored), (
             "outputs that nobody sent, or of two clients"
         )
         assert [outputs for outputs in stored if outputs in self.outsiders.taken] == self.outsiders.taken, (
             "outputs were lost"
         )
+
+    def _check_results(self, ended: Ended) -> None:
+        """Each call that the model made of a tool of ours shows what one run of it gave."""
+        for step in ended.steps:
+            if step["type"] == "tool_calls" and step["status"] == "completed":
+                for call in calls_of(step):
+                    if self.tool.type in call:
+                        shown = [output["logs"] for output in call[self.tool.type]["outputs"]]
+                        assert len(shown) == 1 and shown[0] in self.tool.results, "a result that no run gave"
+        for request in self.model.requests[-1:]:
+            told = [message["content"] for message in request.messages if message["role"] == "tool"]
+            ours = [text for text in told if text.startswith(self.tool.type)]
+            assert all(text in self.tool.results for text in ours), "a result that no run gave"
 
     def _check_readers(self) -> None:
         if self.scenario.reads:
@@ -266,3 +297,7 @@ class Story:
 
         self._complete(read_all())
         late.check(self.watch.events, self.watch.run)
+
+
+def calls_of(step: dict[str, Any]) -> list[dict[str, Any]]:
+    return step["step_details"]["tool_calls"]

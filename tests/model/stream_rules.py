@@ -1,5 +1,6 @@
 """What a stream must be like for every client's accumulator: F.5, F.6 and F.7 of the specification."""
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,15 +109,25 @@ class StreamRules:
     def _grow_calls(self, pieces: list[Resource]) -> None:
         for piece in pieces:
             if piece["index"] == len(self.calls):
-                self.calls.append({"id": piece["id"], **piece["function"]})
+                self.calls.append(deepcopy({"id": piece["id"], **piece[piece["type"]]}))
+            elif piece["type"] == "code_interpreter":
+                self._grow_code(self.calls[piece["index"]], piece)
             else:
                 assert "id" not in piece and "name" not in piece["function"]
                 self.calls[piece["index"]]["arguments"] += piece["function"]["arguments"]
 
+    def _grow_code(self, call: Resource, piece: Resource) -> None:
+        code = piece["code_interpreter"]
+        assert "id" not in piece
+        call["input"] += code.get("input", "")
+        for output in code.get("outputs", []):
+            assert output["index"] == len(call["outputs"])
+            call["outputs"].append({name: value for name, value in output.items() if name != "index"})
+
     def _compare_calls(self, step: Resource) -> None:
         if step["type"] == "tool_calls":
-            whole = [{"id": call["id"], **call["function"]} for call in step["step_details"]["tool_calls"]]
-            assert [call | {"output": None} for call in whole] == self.calls
+            whole = [{"id": call["id"], **call[call["type"]]} for call in step["step_details"]["tool_calls"]]
+            assert [call | {"output": None} if "output" in call else call for call in whole] == self.calls
 
 
 def _text(part: Resource) -> str:

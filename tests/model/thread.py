@@ -11,7 +11,7 @@ from ports.task_hub import RunAddress
 THREAD, RUN = "thread_1", "run_1"
 ADDRESS: RunAddress = {"tenant": "default", "thread_id": THREAD, "run_id": RUN}
 PARTITION = thread_partition("default", THREAD)
-TOOLS = [{"type": "function", "function": {"name": "f"}}]
+TOOLS = [{"type": "function", "function": {"name": "f"}}, {"type": "code_interpreter"}]
 ASSISTANT: dict[str, Any] = {
     "id": "asst_1",
     "model": "m",

@@ -10,6 +10,7 @@ import pytest
 from activities.call_model import TurnDelivery
 from adapters.sqlite import SqliteDocuments
 from tests.model.scripted_language_model import Said, ScriptedModel
+from tests.model.scripted_tool import ScriptedTool
 from tests.model.thread import PARTITION, RUN, THREAD, begin_run
 
 SAID = Said(((0.0, "Once"), (1.5, "upon a time.")))
@@ -24,7 +25,8 @@ async def documents(tmp_path: Path) -> AsyncIterator[SqliteDocuments]:
 
 
 def delivery(documents: SqliteDocuments, model: ScriptedModel, time_limit: float | None) -> TurnDelivery:
-    return TurnDelivery(documents, model, 32_000, PARTITION, THREAD, RUN, 0, time_limit=time_limit)
+    tools = {"code_interpreter": ScriptedTool(0)}
+    return TurnDelivery(documents, model, tools, 32_000, PARTITION, THREAD, RUN, 0, time_limit=time_limit)
 
 
 async def test_a_turn_that_takes_too_long_fails_its_run(documents: SqliteDocuments) -> None:
