@@ -7,20 +7,20 @@ run side by side, and what follows them shows their outputs (activities/tool_res
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import azure.durable_functions as df
 
 import wiring
-from activities.outcomes import Outcome, closed, or_store_away, standing, unavailable
+from activities.outcomes import Outcome, or_store_away, standing, unavailable
 from activities.tool_results import call_record, ours
-from domain import runs
 from domain.sizes import MAX_SHOWN_OUTPUTS
 from errors import Conflict, StoreUnavailable
 from events.addresses import call_record_id, thread_partition, turn_id
+from events.races import commit_patiently
 from events.run_record import lifetime_of, run_of
 from ids import derived_id
 from ports.documents import Create, Document, Documents
@@ -32,7 +32,6 @@ bp = df.Blueprint()
 logger = logging.getLogger("durable_assistants.runs")
 
 LOOK_SECONDS = 1.0
-PATIENCE = 30.0  # seconds that a result waits for a store that is away: its call is not to be run twice for that
 OUT_OF_TIME = "[The call took longer than the {:g} seconds that one may take here, and was ended.]"
 
 
@@ -74,7 +73,9 @@ class CallDelivery:
         try:
             result = await self._result(run, turn)
         except ToolUnavailable as error:
-            return _failed(error, run_of(run)["expires_at"])
+            outcome = unavailable(error.message, run_of(run)["expires_at"])
+            outcome["retry_after"] = error.retry_after
+            return outcome
         if isinstance(result, ToolResult):
             return await self._record(run, result)
         return result
@@ -117,23 +118,6 @@ class CallDelivery:
 
     async def _record(self, run: Document, result: ToolResult) -> Outcome:
         record = call_record(self._record_id, self.turn, self.index, result, lifetime_of(run))
-        loop, writer = asyncio.get_running_loop(), secrets.token_hex(8)
-        gives_up_at = loop.time() + PATIENCE
-        while True:
-            try:
-                await self.documents.commit(self.partition, Create(record), writer=writer)
-                return {"outcome": "called"}
-            except Conflict:
-                return {"outcome": "called"}  # by another delivery
-            except StoreUnavailable as away:
-                if loop.time() + away.retry_after > gives_up_at:
-                    raise
-                await asyncio.sleep(away.retry_after)
-
-
-def _failed(error: ToolUnavailable, expires_at: int) -> Outcome:
-    if error.for_good:
-        return closed(runs.failed("server_error", error.message))
-    outcome = unavailable(error.message, expires_at)
-    outcome["retry_after"] = error.retry_after or 0.0
-    return outcome
+        with suppress(Conflict):  # another delivery's is there
+            await commit_patiently(self.documents, self.partition, Create(record))
+        return {"outcome": "called"}

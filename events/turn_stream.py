@@ -4,22 +4,19 @@ The delivery enters a turn by creating the log's next batch. From then on a take
 another delivery took over: `Replaced`, and this one writes nothing more.
 """
 
-import asyncio
-import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
 from domain import messages, run_steps
 from domain.messages import PartType
-from errors import Conflict, StoreUnavailable
+from errors import Conflict
 from events.fold import LogState
 from events.log import Event, batch_document, step_event
+from events.races import commit_patiently
 from ids import derived_id
 from ports.documents import Change, Create, Document, Documents
 
 Resource = dict[str, Any]
-
-PATIENCE = 30.0  # seconds that the model's text waits for a store that is away
 
 
 class Replaced(Exception):
@@ -99,23 +96,13 @@ class TurnStream:
 
     async def flush(self) -> None:
         """Write what is pending, also if the store is away for a moment: the model is not to be asked, and
-        paid, twice for that. Raises Replaced, StoreUnavailable after PATIENCE."""
+        paid, twice for that. Raises Replaced, StoreUnavailable after races.PATIENCE."""
         if not self.pending:
             return
-        loop = asyncio.get_running_loop()
-        gives_up_at = loop.time() + PATIENCE
-        # One writer for all tries: a batch whose commit's answer was lost is not somebody else's.
-        batch, writer = self.pending_batch([]), secrets.token_hex(8)
-        while True:
-            try:
-                await self.documents.commit(self.partition, batch, writer=writer)
-                break
-            except Conflict:
-                raise Replaced from None
-            except StoreUnavailable as away:
-                if loop.time() + away.retry_after > gives_up_at:
-                    raise
-                await asyncio.sleep(away.retry_after)
+        try:
+            await commit_patiently(self.documents, self.partition, self.pending_batch([]))
+        except Conflict:
+            raise Replaced from None
         self.pending = []
         self.log.next += 1
 

@@ -1,6 +1,7 @@
 """The code interpreter: Python for the model, in the thread's session (G.1)."""
 
 import json
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,12 +11,15 @@ from ports.documents import Documents
 from tools.code_session import CodeSession, open_session
 from tools.tool import ToolCall, ToolResult, ToolUnavailable
 
+logger = logging.getLogger("durable_assistants.runs")
+
 Resource = dict[str, Any]
 
 LOST = (
     "[The session was lost while this code ran, and its result with it. Its variables and the files it had written "
     "are gone; whether the code had finished is not known.]"
 )
+AWAY = "The code interpreter is not available at the moment."
 NEW = "[The session in which earlier code ran is gone, with its variables and the files it had written.]"
 
 
@@ -25,9 +29,7 @@ class CodeInterpreter:
     type = "code_interpreter"
     description = (
         "Runs Python in a sandbox without network access, and returns what it prints, the value of its last "
-        "expression, or its traceback. Variables and the files in /mnt/data are kept from call to call. Figures of "
-        "matplotlib are shown to the user. To hand a file to the user write it to /mnt/data, and link to it as "
-        "[name](sandbox:/mnt/data/name) in the answer."
+        "expression, or its traceback. Variables and the files in /mnt/data are kept from call to call."
     )
     parameters: Resource = {  # noqa: RUF012 - never changed
         "type": "object",
@@ -62,9 +64,8 @@ class CodeInterpreter:
             session = await open_session(self._sessions, self._documents, call.partition)
             done = await self._execute(session, call)
         except CodeUnavailable as error:
-            raise ToolUnavailable(
-                f"The code interpreter is not available: {error}", retry_after=error.retry_after
-            ) from error
+            logger.warning("the code interpreter is not available: %s", error)
+            raise ToolUnavailable(AWAY, retry_after=error.retry_after) from error
         if done is None:
             return ToolResult(LOST, [{"type": "logs", "logs": LOST}])
         text = code_outputs.told(done, self._timeout)

@@ -30,13 +30,12 @@ class ToolResult:
 
 
 class ToolUnavailable(Exception):
-    """The tool can't be run now. The message is for the user, `retry_after` is in seconds; `for_good`: nor later."""
+    """The tool can't be run now. The message is for the user, `retry_after` is in seconds."""
 
-    def __init__(self, message: str, *, retry_after: float | None = None, for_good: bool = False) -> None:
+    def __init__(self, message: str, *, retry_after: float) -> None:
         super().__init__(message)
         self.message = message
         self.retry_after = retry_after
-        self.for_good = for_good
 
 
 class Tool(Protocol):

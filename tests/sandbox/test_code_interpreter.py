@@ -10,7 +10,7 @@ from adapters.local_code_sessions import LocalCodeSessions
 from adapters.sqlite import SqliteDocuments
 from sandbox.keeper import Keeper
 from tests.contract.test_code_sessions import local
-from tools.code_interpreter import CodeInterpreter
+from tools.code_interpreter import AWAY, CodeInterpreter
 from tools.tool import ToolCall, ToolUnavailable
 
 Kept = tuple[CodeInterpreter, Keeper]
@@ -66,11 +66,14 @@ async def test_a_session_that_was_lost_is_made_anew_and_the_model_is_told(kept: 
     assert await told(tool, "1 + 1", "call_3") == "2"
 
 
-async def test_without_a_sandbox_the_tool_says_that_it_is_away(tmp_path: Path):
+async def test_without_a_sandbox_the_tool_says_that_it_is_away(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     documents = SqliteDocuments(tmp_path / "a.db")
     sessions = LocalCodeSessions(tmp_path / "nobody.sock")
     tool = CodeInterpreter(sessions, documents, timeout=5.0)
-    with pytest.raises(ToolUnavailable, match="does not answer"):
+    with pytest.raises(ToolUnavailable) as away:
         await tool.run(a_call(tool, "1", "call_1"))
+    # Where the sandbox is, and how it fails, is for the log.
+    assert away.value.message == AWAY
+    assert "does not answer" in caplog.text
     await sessions.close()
     await documents.close()
