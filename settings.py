@@ -11,6 +11,7 @@ LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@,*]+(:\*)?")
 _DEFAULT_PORTS = re.compile(r"^(http://.*):80$|^(https://.*):443$")
 LONGEST_RUN = 30 * 86_400.0  # seconds; its log is kept that long too
+LONGEST_CODE = 220.0  # seconds; a pool of dynamic sessions ends a call then
 # Where the platform runs the app it sets these; neither Core Tools nor the local host does.
 AZURE_SETS = ("WEBSITE_INSTANCE_ID", "WEBSITE_SITE_NAME")
 
@@ -53,6 +54,10 @@ class Settings:
     blob_connection_string: str = field(default="", repr=False)  # for emulators: it holds a key
     blob_container: str = "files"
     files_quota_bytes: int = 0  # of all files of a tenant; 0 means no quota
+    # The code interpreter: in a pool of dynamic sessions, or in the sandbox of the local host, which sets the socket.
+    code_sessions_endpoint: str = ""  # the pool's poolManagementEndpoint
+    code_sessions_socket: str = ""
+    code_timeout_seconds: float = 120.0  # of one call (G.1.11)
 
     @property
     def has_model(self) -> bool:
@@ -85,11 +90,18 @@ class Settings:
             blob_connection_string=text("BLOB_CONNECTION_STRING"),
             blob_container=text("BLOB_CONTAINER") or "files",
             files_quota_bytes=int(_number(environment, "FILES_QUOTA_BYTES", 0, at_least=0)),
+            code_sessions_endpoint=_url(text("CODE_SESSIONS_ENDPOINT"), "CODE_SESSIONS_ENDPOINT"),
+            code_sessions_socket=text("CODE_SESSIONS_SOCKET"),
+            code_timeout_seconds=_number(
+                environment, "CODE_TIMEOUT_SECONDS", 120.0, at_least=1.0, at_most=LONGEST_CODE
+            ),
         )
         if settings.model_base_url and settings.model_azure_endpoint:
             raise SettingsError("Set MODEL_BASE_URL or MODEL_AZURE_ENDPOINT, not both.")
         if settings.blob_endpoint and settings.blob_connection_string:
             raise SettingsError("Set BLOB_ENDPOINT or BLOB_CONNECTION_STRING, not both.")
+        if settings.code_sessions_endpoint and settings.code_sessions_socket:
+            raise SettingsError("Set CODE_SESSIONS_ENDPOINT or CODE_SESSIONS_SOCKET, not both.")
         if settings.cosmos_key and not _is_local(settings.cosmos_endpoint):
             raise SettingsError(
                 "COSMOS_KEY is for emulators on this machine: in Azure the app's identity opens the store."

@@ -2,13 +2,16 @@
 everything below them takes its ports as arguments."""
 
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hosting.configuration import HostConfiguration
 from ports.blobs import Blobs
+from ports.code_sessions import CodeSessions
 from ports.documents import Documents
 from ports.language_model import LanguageModel
 from settings import Settings
+from tools.code_interpreter import CodeInterpreter
 from tools.table import Table
 
 if TYPE_CHECKING:
@@ -66,7 +69,23 @@ def language_model() -> LanguageModel:
 @cache
 def tools() -> Table:
     """Return the built-in tools that can be run here, by type."""
-    return {}
+    sessions = _code_sessions()
+    if sessions is None:
+        return {}
+    interpreter = CodeInterpreter(sessions, documents(), timeout=settings().code_timeout_seconds)
+    return {interpreter.type: interpreter}
+
+
+def _code_sessions() -> CodeSessions | None:
+    if settings().code_sessions_endpoint:
+        from adapters.dynamic_sessions import dynamic_sessions
+
+        return dynamic_sessions(settings())
+    if settings().code_sessions_socket:
+        from adapters.local_code_sessions import LocalCodeSessions
+
+        return LocalCodeSessions(Path(settings().code_sessions_socket))
+    return None
 
 
 @cache

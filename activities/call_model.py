@@ -265,4 +265,4 @@ def _failed(error: ModelError, expires_at: int) -> Outcome:
 
 
 def _not_yet(tools: list[str]) -> str:
-    return f"This service does not run {' and '.join(tools)} yet. Use an assistant without such tools."
+    return f"This service does not run {' and '.join(tools)}. Use an assistant without such tools."

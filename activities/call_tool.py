@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import azure.durable_functions as df
 
 import wiring
-from activities.outcomes import Outcome, or_store_away, standing, unavailable
+from activities.outcomes import Outcome, closed, or_store_away, standing, unavailable
 from activities.tool_results import call_record, ours
+from domain import runs
 from domain.sizes import MAX_SHOWN_OUTPUTS
 from errors import Conflict, StoreUnavailable
 from events.addresses import call_record_id, thread_partition, turn_id
@@ -73,6 +74,8 @@ class CallDelivery:
         try:
             result = await self._result(run, turn)
         except ToolUnavailable as error:
+            if error.retry_after is None:
+                return closed(runs.failed("server_error", error.message))
             outcome = unavailable(error.message, run_of(run)["expires_at"])
             outcome["retry_after"] = error.retry_after
             return outcome

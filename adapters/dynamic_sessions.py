@@ -16,9 +16,11 @@ from urllib.parse import quote
 import aiohttp
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import ClientAuthenticationError
+from azure.identity.aio import DefaultAzureCredential
 from yarl import URL
 
 from ports.code_sessions import CodeUnavailable, Execution, FileRefused, SessionFile
+from settings import Settings
 
 API_VERSION = "2025-10-02-preview"
 SCOPE = "https://dynamicsessions.io/.default"
@@ -39,6 +41,11 @@ print(_incarnation_of_session)
 """
 
 logger = logging.getLogger("durable_assistants.code")
+
+
+def dynamic_sessions(settings: Settings) -> "DynamicSessions":
+    """Return the sessions of the pool that the settings name, opened by the app's identity."""
+    return DynamicSessions(settings.code_sessions_endpoint, DefaultAzureCredential())
 
 
 class DynamicSessions:

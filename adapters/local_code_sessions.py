@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from ports.code_sessions import CodeUnavailable, Execution, FileRefused, SessionFile, SessionGone
+from ports.code_sessions import CodeMissing, CodeUnavailable, Execution, FileRefused, SessionFile, SessionGone
 
 ANSWERS_WITHIN = 90.0  # seconds, beyond the time that a call may take; a first session may have to be started
 PIECE = 1 << 20
@@ -21,7 +21,8 @@ class LocalCodeSessions:
         self._made: aiohttp.ClientSession | None = None
 
     async def begin(self, session: str) -> str:
-        async with self._ask("POST", f"/sessions/{session}") as answer:
+        # What code may import may be on its way still: as long as whoever asks has time.
+        async with self._ask("POST", f"/sessions/{session}", within=None) as answer:
             return (await answer.json())["incarnation"]
 
     async def execute(self, session: str, call: str, code: str, timeout: float) -> Execution:
@@ -55,7 +56,7 @@ class LocalCodeSessions:
 
     @asynccontextmanager
     async def _ask(
-        self, method: str, path: str, *, within: float = ANSWERS_WITHIN, **what: Any
+        self, method: str, path: str, *, within: float | None = ANSWERS_WITHIN, **what: Any
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._made is None:
             connector = aiohttp.UnixConnector(str(self._socket), limit=0)
@@ -75,6 +76,8 @@ async def _check(answer: aiohttp.ClientResponse) -> None:
             raise SessionGone
         case 409:
             raise FileRefused((await answer.json())["refused"])
+        case 501:
+            raise CodeMissing((await answer.json())["off"])
         case 503:
             raise CodeUnavailable(f"No session can be started: {(await answer.json())['no_room']}.")
         case status if status >= 400:

@@ -22,6 +22,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--data", type=Path, help="folder for everything that is kept (default: .data in the app)")
     parser.add_argument("--app", type=Path, default=Path(), help="folder of function_app.py (default: this one)")
+    parser.add_argument("--no-code-interpreter", action="store_true", help="do without the sandbox and its packages")
     options = parser.parse_args(arguments)
     if not 0 <= options.port <= 65535:
         parser.error("--port must be from 0 to 65535")
@@ -39,7 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
         data = given.data and given.data.expanduser().absolute()
         with prepared(app, data) as environment, bind(given.host, given.port) as listener:
             told = HostJson.read(app, environment.variables)
-            serving = serve(Options(given.host, given.workers, app, told), environment, listener)
+            options = Options(given.host, given.workers, app, told, has_code_interpreter=not given.no_code_interpreter)
+            serving = serve(options, environment, listener)
             asyncio.run(serving, loop_factory=new_event_loop)
     except (SetupError, PortTaken) as error:
         print(error, file=sys.stderr)

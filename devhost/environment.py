@@ -32,6 +32,10 @@ class Environment:
     def names_a_model(self) -> bool:
         return any(self.variables.get(name, "").strip() for name in _MODEL_SETTINGS)
 
+    @property
+    def names_code_sessions(self) -> bool:
+        return bool(self.variables.get("CODE_SESSIONS_ENDPOINT", "").strip())
+
 
 @contextmanager
 def prepared(app: Path, data: Path | None, outside: Mapping[str, str] = os.environ) -> Iterator[Environment]:

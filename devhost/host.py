@@ -15,6 +15,7 @@ from typing import Any
 
 from devhost import frames, local_model
 from devhost.background import Background
+from devhost.code_interpreter import CodeInterpreter
 from devhost.crew import Crew, Worker, WorkersBroken
 from devhost.descriptors import allowance, raise_limit
 from devhost.dispatch import Dispatcher
@@ -41,6 +42,7 @@ class Options:
     workers: int
     app: Path
     told: HostJson
+    has_code_interpreter: bool = True
 
 
 class Host:
@@ -186,7 +188,18 @@ async def serve(options: Options, environment: Environment, listener: socket.soc
         folder = leaving.enter_context(run_folder())
         if not environment.names_a_model:
             await _start_local_model(environment, leaving)
+        if options.has_code_interpreter and not environment.names_code_sessions:
+            _start_code_interpreter(environment, folder, leaving)
         await Host(options, environment, listener, folder).run()
+
+
+def _start_code_interpreter(environment: Environment, folder: Path, leaving: AsyncExitStack) -> None:
+    if sys.platform == "win32":
+        logger.warning("The code interpreter is off: its sandbox needs Linux.")
+        return
+    interpreter = CodeInterpreter(folder / "code.sock")
+    leaving.push_async_callback(interpreter.stop)
+    environment.variables.update(interpreter.environment)
 
 
 async def _start_local_model(environment: Environment, leaving: AsyncExitStack) -> None:

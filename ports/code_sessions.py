@@ -18,6 +18,10 @@ class CodeUnavailable(Exception):
         self.retry_after = retry_after
 
 
+class CodeMissing(CodeUnavailable):
+    """There will be no session until who runs the service does something. The message says what, and is for users."""
+
+
 class SessionGone(Exception):
     """The session was lost, with its variables and files. `begin` makes a new one."""
 

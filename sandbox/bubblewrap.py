@@ -120,8 +120,10 @@ class Command:
         yield from ("--ro-bind", str(INSIDE), f"{_PLACE}/sandbox/inside")
         yield from ("--ro-bind", str(runtime.base), _PYTHON)
         # What has been installed into the interpreter itself is nobody's business in here.
-        packages = f"{_PYTHON}/lib/{runtime.version}/site-packages"
-        yield from ("--tmpfs", packages, "--remount-ro", packages)
+        # A distribution's own interpreter has no such folder: its packages are elsewhere, and not found in here.
+        packages = Path("lib", runtime.version, "site-packages")
+        if (runtime.base / packages).is_dir():
+            yield from ("--tmpfs", f"{_PYTHON}/{packages}", "--remount-ro", f"{_PYTHON}/{packages}")
         if runtime.packages:
             yield from ("--ro-bind", str(runtime.packages), _PACKAGES)
 

@@ -29,6 +29,10 @@ class NoRoom(Exception):
     """There can be no new session. The message says why."""
 
 
+class Off(Exception):
+    """There will be no session at all. The message says why and what to do, for users."""
+
+
 class NoSession(Exception):
     """There is none of that name, or it has just been lost."""
 
@@ -49,7 +53,7 @@ class Kept:
 
 class Keeper:
     def __init__(self, start: Callable[[], Coroutine[Any, Any, Session]], *, idle: float = IDLE) -> None:
-        """`start` makes a session, or raises SessionLost; `idle` is in seconds."""
+        """`start` makes a session, or raises SessionLost or Off; `idle` is in seconds."""
         self._start = start
         self._idle = idle
         self._kept: dict[str, asyncio.Task[Kept]] = {}
@@ -70,20 +74,22 @@ class Keeper:
             self._end(name)
         if self._spare:
             self._spare.cancel()
-            with suppress(asyncio.CancelledError, SessionLost):
+            with suppress(asyncio.CancelledError, SessionLost, Off):
                 await (await self._spare).close()
         await asyncio.gather(*self._ending, return_exceptions=True)
 
     async def begin(self, name: str) -> str:
-        """Return the incarnation of the session, which is made if there is none. Raises NoRoom."""
+        """Return the incarnation of the session, which is made if there is none. Raises NoRoom, Off."""
         if name not in self._kept:
             self._kept[name] = asyncio.create_task(self._new())
         making = self._kept[name]
         try:
             kept = await asyncio.shield(making)
-        except (NoRoom, SessionLost) as error:
+        except (NoRoom, SessionLost, Off) as error:
             if self._kept.get(name) is making:
                 del self._kept[name]
+            if isinstance(error, Off):
+                raise
             raise NoRoom(str(error)) from None
         kept.used_at = time.monotonic()
         return kept.incarnation
@@ -171,7 +177,7 @@ class Keeper:
             return None
         try:
             session = await spare
-        except SessionLost:
+        except (SessionLost, Off):
             return None
         try:
             await session.files()  # it may have died while it waited
@@ -212,14 +218,14 @@ class Keeper:
 
 
 async def _close(making: asyncio.Task[Kept]) -> None:
-    with suppress(NoRoom, SessionLost):
+    with suppress(NoRoom, SessionLost, Off):
         kept = await making
         await kept.session.close()
         await asyncio.gather(*kept.calls.values(), return_exceptions=True)
 
 
 def _note_failure(spare: asyncio.Task[Session]) -> None:
-    if not spare.cancelled() and (error := spare.exception()):
+    if not spare.cancelled() and (error := spare.exception()) and not isinstance(error, Off):
         logger.warning("no session in reserve: %s", error)
 
 

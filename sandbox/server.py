@@ -8,11 +8,12 @@
     GET    /sessions/{session}/files/content?name=…   the file
 
 404 {"gone"}: there is no such session (any more). 409 {"refused"}: no such file, or it can't be written.
-503 {"no_room"}: there can be no new session.
+501 {"off"}: there will be none. 503 {"no_room"}: there can be none now.
 """
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from sandbox.keeper import Keeper, NoRoom, NoSession
+from sandbox.keeper import Keeper, NoRoom, NoSession, Off
 from sandbox.session import NoSuchFile
 
 
@@ -62,16 +63,29 @@ def application(keeper: Keeper) -> Starlette:
             Route("/sessions/{session}/files", put, methods=["PUT"]),
             Route("/sessions/{session}/files/content", get, methods=["GET"]),
         ],
-        exception_handlers={NoSession: _gone, NoSuchFile: _refused, NoRoom: _no_room, ClientDisconnect: _left},
+        exception_handlers={
+            NoSession: _gone,
+            NoSuchFile: _refused,
+            NoRoom: _no_room,
+            Off: _off,
+            ClientDisconnect: _left,
+        },
     )
 
 
-def server(keeper: Keeper, socket: Path) -> uvicorn.Server:
+class Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """They are the host's."""
+        yield
+
+
+def server(keeper: Keeper, socket: Path) -> Server:
     """Return what serves it. The socket itself is open to everybody: its folder must be the host's user's alone."""
     config = uvicorn.Config(
         application(keeper), uds=str(socket), lifespan="off", ws="none", log_config=None, access_log=False
     )
-    return uvicorn.Server(config)
+    return Server(config)
 
 
 async def _all(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -90,6 +104,10 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _no_room(request: Request, error: Exception) -> Response:
     return JSONResponse({"no_room": str(error)}, 503)
+
+
+async def _off(request: Request, error: Exception) -> Response:
+    return JSONResponse({"off": str(error)}, 501)
 
 
 async def _left(request: Request, error: Exception) -> Response:

@@ -47,6 +47,7 @@ class Service:
         settings: Mapping[str, str] | None = None,
         key: str = "the-key-of-the-tests",
         descriptors: int | None = None,
+        code_interpreter: bool = False,
     ) -> None:
         self.data = folder / "data"
         self.log_path = folder / "service.log"
@@ -55,6 +56,7 @@ class Service:
         self.port = 0
         self._workers = workers
         self._descriptors = descriptors
+        self._options = [] if code_interpreter else ["--no-code-interpreter"]
         self._mark = secrets.token_hex(8)
         self._environment = _environment(model, key) | self.settings | {_MARK: self._mark}
         self._host: subprocess.Popen[bytes] | None = None
@@ -82,6 +84,7 @@ class Service:
         """Start it, on the port it had if it ran before, and wait until it takes requests."""
         began_at = self.log_path.stat().st_size if self.log_path.exists() else 0
         command = [sys.executable, "-m", "devhost", "--port", str(self.port), "--workers", str(self._workers)]
+        command += self._options
         if self._descriptors:
             command = ["sh", "-c", f'ulimit -n {self._descriptors}; exec "$@"', "sh", *command]
         with self.log_path.open("ab") as log:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from domain import code_outputs
-from ports.code_sessions import CodeSessions, CodeUnavailable, Execution, SessionGone
+from ports.code_sessions import CodeMissing, CodeSessions, CodeUnavailable, Execution, SessionGone
 from ports.documents import Documents
 from tools.code_session import CodeSession, open_session
 from tools.tool import ToolCall, ToolResult, ToolUnavailable
@@ -63,6 +63,8 @@ class CodeInterpreter:
         try:
             session = await open_session(self._sessions, self._documents, call.partition)
             done = await self._execute(session, call)
+        except CodeMissing as error:
+            raise ToolUnavailable(str(error), retry_after=None) from error
         except CodeUnavailable as error:
             logger.warning("the code interpreter is not available: %s", error)
             raise ToolUnavailable(AWAY, retry_after=error.retry_after) from error

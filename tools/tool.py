@@ -30,9 +30,9 @@ class ToolResult:
 
 
 class ToolUnavailable(Exception):
-    """The tool can't be run now. The message is for the user, `retry_after` is in seconds."""
+    """The tool can't be run now. The message is for the user, `retry_after` is in seconds, None if it is no use."""
 
-    def __init__(self, message: str, *, retry_after: float) -> None:
+    def __init__(self, message: str, *, retry_after: float | None) -> None:
         super().__init__(message)
         self.message = message
         self.retry_after = retry_after

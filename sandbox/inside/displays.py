@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
+from sandbox.inside.fonts import add_fallback
 from sandbox.inside.limits import MOST_IMAGES
 
 _PYPLOT = "matplotlib.pyplot"
@@ -45,7 +46,7 @@ class Displays:
             self._add(drawn_itself)
         return isinstance(drawn_itself, bytes)
 
-    def show_figures(self, *_: Any, **__: Any) -> None:
+    def show_figures(self) -> None:
         """Take every open figure, as a notebook does at the end of a cell, and at `show()`."""
         pyplot: Any = sys.modules.get(_PYPLOT)
         if pyplot is None:
@@ -68,7 +69,8 @@ class Displays:
     def _hook(self) -> None:
         pyplot: Any = sys.modules.get(_PYPLOT)
         if pyplot is not None:
-            pyplot.show = self.show_figures
+            pyplot.show = lambda *_, **__: self.show_figures()  # a plain function: pyplot gives it a signature
+            add_fallback()
 
 
 class _OnImport(MetaPathFinder):

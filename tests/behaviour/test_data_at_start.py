@@ -36,6 +36,7 @@ def refused(database: Path) -> str:
     """Start on the data and return the one line that comes of it."""
     before = {path.name: path.read_bytes() for path in database.parent.glob("assistants.db*") if path.is_file()}
     command = [sys.executable, "-m", "devhost", "--port", "0", "--workers", "2", "--data", str(database.parent)]
+    command.append("--no-code-interpreter")
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT") if name in os.environ}
     environment |= {"MODEL_BASE_URL": "http://127.0.0.1:9/v1", "ASSISTANTS_API_KEY": "key"}
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)

@@ -17,11 +17,11 @@ from azure.identity.aio import DefaultAzureCredential
 
 from adapters.dynamic_sessions import DynamicSessions
 from adapters.local_code_sessions import LocalCodeSessions
-from ports.code_sessions import CodeSessions, CodeUnavailable, FileRefused, SessionGone
+from ports.code_sessions import CodeMissing, CodeSessions, CodeUnavailable, FileRefused, SessionGone
 from sandbox.availability import why_unavailable
 from sandbox.bubblewrap import Runtime, find_bubblewrap
 from sandbox.inside.limits import MIB, Limits
-from sandbox.keeper import Keeper
+from sandbox.keeper import Keeper, Off
 from sandbox.server import server
 from sandbox.session import Session, SessionLost
 from tests.dynamic_sessions import TOKEN, SessionPool
@@ -37,6 +37,12 @@ async def local(**options: float) -> AsyncIterator[tuple[LocalCodeSessions, Keep
     if reason := await why_unavailable(RUNTIME):
         pytest.skip(reason)
     keeper = Keeper(lambda: Session.start(find_bubblewrap(), RUNTIME, LIMITS), **options)
+    async with served(keeper) as sessions:
+        yield sessions, keeper
+
+
+@asynccontextmanager
+async def served(keeper: Keeper) -> AsyncIterator[LocalCodeSessions]:
     # Not tmp_path: a socket's path may have only about 100 characters.
     with tempfile.TemporaryDirectory() as folder:
         socket = Path(folder, "code.sock")
@@ -45,7 +51,7 @@ async def local(**options: float) -> AsyncIterator[tuple[LocalCodeSessions, Keep
         while not http.started:
             await asyncio.sleep(0.01)
         sessions = LocalCodeSessions(socket)
-        yield sessions, keeper
+        yield sessions
         await sessions.close()
         keeping.cancel()
         http.should_exit = True
@@ -308,6 +314,17 @@ async def test_where_no_session_can_be_started_it_is_unavailable_and_says_why(tm
         with pytest.raises(CodeUnavailable, match="does not answer"):
             await sessions.begin("session-1")
         await sessions.close()
+
+
+async def test_where_there_will_be_no_session_it_is_missing_and_tells_users_why():
+    async def off() -> Session:
+        raise Off("Install it.")
+
+    keeper = Keeper(off)
+    async with served(keeper) as sessions:
+        for _ in range(2):
+            with pytest.raises(CodeMissing, match=r"^Install it\.$"):
+                await sessions.begin("session-1")
 
 
 async def test_short_memory_ends_the_session_that_was_idle_longest(monkeypatch: pytest.MonkeyPatch):

@@ -136,7 +136,7 @@ def test_without_arguments_it_prints_its_help_and_an_unknown_command_is_one_line
     assert "dev.py up" in outcome().stdout
     refused = outcome("upp")
     assert refused.returncode == 1
-    assert refused.stderr == "dev.py: 'upp' is not a command; known are up, test, lint, soak, bench.\n"
+    assert refused.stderr == "dev.py: 'upp' is not a command; known are up, packages, test, lint, soak, bench.\n"
 
 
 def test_it_starts_on_python_3_9():

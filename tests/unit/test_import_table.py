@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "orchestrators": {"schemas"},
     "activities": {"wiring", "schemas", "domain", "events", "files", "tools", "ports", "access"},
     "timers": {"wiring", "schemas", "domain", "events", "files", "ports", "access"},
-    "devhost": set(),
+    "devhost": {"sandbox"},
     "sandbox": set(),
 }
 # An orchestrator is replayed: nothing in it may see the clock, randomness or the world.

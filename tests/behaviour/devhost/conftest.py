@@ -40,6 +40,7 @@ class LocalHost:
         # A model is named, or the host would start its own.
         environment |= {"MODEL_BASE_URL": "http://127.0.0.1:9/v1", "SWEEPER_SCHEDULE": "0 0 0 1 1 *", **settings}
         command = [sys.executable, "-m", "devhost", "--port", "0", "--app", str(APP), "--data", str(self.data)]
+        command.append("--no-code-interpreter")
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*command, *options], cwd=ROOT, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
