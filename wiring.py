@@ -72,7 +72,13 @@ def tools() -> Table:
     sessions = _code_sessions()
     if sessions is None:
         return {}
-    interpreter = CodeInterpreter(sessions, documents(), timeout=settings().code_timeout_seconds)
+    interpreter = CodeInterpreter(
+        sessions,
+        documents(),
+        blobs,
+        timeout=settings().code_timeout_seconds,
+        quota=settings().files_quota_bytes,
+    )
     return {interpreter.type: interpreter}
 
 

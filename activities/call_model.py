@@ -155,7 +155,7 @@ class TurnDelivery:
     async def _speak(self, run: Document, stream: TurnStream) -> Outcome:
         expires_at = run_of(run)["expires_at"]
         try:
-            request = await self._request(run)
+            request = await self._request(run, stream)
             spoken = await listen(self.model, request, stream, self._look, self.clock, self._ends_at)
             if spoken.ending.calls and not spoken.may_call and not stream.speaking:
                 return closed(runs.failed("server_error", CALLS_NOTHING))
@@ -175,15 +175,16 @@ class TurnDelivery:
             logger.error("run %s: its turn %d failed: %s", self.run_id, self.turn, error)
             return closed(runs.failed("server_error", BROKEN_TURN.format(error)))
 
-    async def _request(self, run: Document) -> ChatRequest:
-        """Return what the model is asked. Raises OutOfTime."""
+    async def _request(self, run: Document, stream: TurnStream) -> ChatRequest:
+        """Return what the model is asked, and have the stream know what belongs to its answer. Raises OutOfTime."""
         limit = asyncio.timeout_at(self._ends_at)
         try:
             async with limit:
                 conversation = await read_conversation(
                     self.documents, self.partition, run, self.turn, self.context_tokens, self.tools
                 )
-                return await show_images(conversation, self.documents, self.blobs, tenant_of(self.partition))
+                stream.images, stream.files = conversation.images, conversation.files
+                return await show_images(conversation.request, self.documents, self.blobs, tenant_of(self.partition))
         except TimeoutError:
             if limit.expired():
                 raise OutOfTime from None

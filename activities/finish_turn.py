@@ -1,7 +1,7 @@
 """The one commit that ends a turn of the model: last batch, the turn's record, the run.
 
 The record lets any later delivery of the turn answer without doing it again. Its body:
-`turn`, `outcome`, `parts` ([type, text] of what was said), `message` and `step` (as they were
+`turn`, `outcome`, `parts` (of the message that was said), `message` and `step` (as they were
 opened; None if nothing was said), `calls` ({"id", "name", "arguments"}, of built-in tools also
 `tool`: its type), `usage`, `next` (number of
 the log batch after this commit).
@@ -60,7 +60,8 @@ async def finish_turn(
 
     `thread` is given when the model called functions: the calls' step is listed from now on.
     """
-    said = "".join(text for _, text in _said(stream))
+    stream.end_text()
+    said = messages.said(_said(stream))
     usage = as_usage(spoken.ending.usage or counted(spoken.request, said, spoken.ending.calls))
     if spoken.calls and thread:
         return await _open_calls(run, thread, stream, _named(run, stream.turn, spoken, tools), usage, tools, now=now)
@@ -155,7 +156,7 @@ def _record(stream: TurnStream, outcome: str, calls: Calls, usage: Mapping[str, 
     return Document(turn_id(stream.run["id"], stream.turn), "turn", body)
 
 
-def _said(stream: TurnStream) -> list[list[str]]:
+def _said(stream: TurnStream) -> list[Resource]:
     return stream.log.parts if stream.speaking else []
 
 

@@ -1,9 +1,13 @@
 """What the model is shown in a turn: the thread, newest first until the window is full, and the
-turns that the run has taken."""
+turns that the run has taken. And what its answer is to hold besides its words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from activities.tool_results import results_of
-from domain.chat_messages import TurnRecord, chat_request
+from domain.chat_messages import TurnRecord, chat_request, pending_images, with_notes
 from domain.context_window import Window
+from domain.messages import said
 from domain.usage import spent_budget
 from events.addresses import turn_id
 from events.run_record import given_of, run_of, usage_so_far
@@ -26,15 +30,27 @@ class BudgetSpent(Exception):
         self.reason = reason
 
 
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """`images` are the ids of pictures that tools have made since the run's last message: the next one begins with
+    them (G.1.6). `files` is what the answer's text may link to: file id by name."""
+
+    request: ChatRequest
+    images: list[str]
+    files: Mapping[str, str]
+
+
 async def read_conversation(
     documents: Documents, partition: str, document: Document, turn: int, context_tokens: int, tools: Table
-) -> ChatRequest:
-    """Return the chat completion for the run's turn. Raises BudgetSpent, StoreUnavailable."""
+) -> Conversation:
+    """Return what the run's turn needs. Raises BudgetSpent, StoreUnavailable."""
     run, spent = run_of(document), usage_so_far(document)
     if reason := spent_budget(run, spent):
         raise BudgetSpent(reason)
     turns = [await _turn(documents, partition, run["id"], earlier) for earlier in range(turn)]
     built_in = functions(tools, run["tools"])
+    contexts = [await tools[type].context(partition, run) for type in built_in]
+    run = with_notes(run, [context.note for context in contexts])
     window = Window(
         run,
         turns,
@@ -45,7 +61,7 @@ async def read_conversation(
     await _fill(window, documents, partition)
     if window.is_over_prompt_budget:
         raise BudgetSpent("max_prompt_tokens")
-    return chat_request(
+    request = chat_request(
         run,
         window.messages,
         turns,
@@ -53,6 +69,8 @@ async def read_conversation(
         completion_tokens_spent=spent["completion_tokens"],
         built_in=built_in,
     )
+    files = {name: file_id for context in contexts for name, file_id in context.files.items()}
+    return Conversation(request, pending_images(turns), files)
 
 
 async def _fill(window: Window, documents: Documents, partition: str) -> None:
@@ -83,7 +101,14 @@ async def _turn(documents: Documents, partition: str, run_id: str, turn: int) ->
     results = await results_of(documents, partition, run_id, record)
     submitted = {call["id"]: call["function"]["output"] or "" for call in shown if call["type"] == "function"}
     return {
-        "text": "".join(whole(text) for _, text in record.body["parts"] if isinstance(text, str)) if record else "",
+        "text": whole(said(record.body["parts"])) if record else "",
+        "spoke": bool(record and record.body["message"]),
+        "images": [
+            output["image"]["file_id"]
+            for result in results.values()
+            for output in result.outputs
+            if output["type"] == "image"
+        ],
         "calls": calls,
         "outputs": submitted | {calls[index]["id"]: result.text for index, result in results.items()},
     }

@@ -73,8 +73,8 @@ async def _fill(path: Path, threads: Sequence[Thread], client: OpenAI, assistant
         partition = thread_partition("default", thread.id)
         run = await documents.get(partition, run_id)
         assert run
-        request = await read_conversation(documents, partition, run, 0, Settings().model_context_tokens, {})
-        thread.window = request.messages
+        conversation = await read_conversation(documents, partition, run, 0, Settings().model_context_tokens, {})
+        thread.window = conversation.request.messages
     await documents.close()
 
 

@@ -11,6 +11,7 @@ ChatMessage = dict[str, Any]  # one entry of a chat completion's `messages`
 
 # In place of a picture's URL until it is looked up: `file:{file_id}`. No client can send such a URL.
 FILE = "file:"
+MOST_SHOWN = 50  # pictures in one message of an assistant
 NO_TOOLS: Mapping[str, Resource] = {}
 
 
@@ -24,9 +25,14 @@ class CallRecord(TypedDict):
 
 
 class TurnRecord(TypedDict):
-    """An ended turn of the run: what the model said and called, and what the calls gave, by call id."""
+    """An ended turn of the run: what the model said and called, and what the calls gave, by call id.
+
+    `spoke`: it has written a message. `images` are the ids of pictures that its calls have made.
+    """
 
     text: str
+    spoke: NotRequired[bool]
+    images: NotRequired[list[str]]
     calls: list[CallRecord]
     outputs: dict[str, str]
 
@@ -61,6 +67,20 @@ def chat_request(
         reasoning_effort=run["reasoning_effort"],
         max_completion_tokens=None if limit is None else limit - completion_tokens_spent,
     )
+
+
+def with_notes(run: Resource, notes: Sequence[str]) -> Resource:
+    """Return the run with what its tools say in the system context behind its instructions."""
+    texts = [text for text in (run["instructions"], *notes) if text]
+    return run | {"instructions": "\n\n".join(texts)} if texts else run
+
+
+def pending_images(turns: Sequence[TurnRecord]) -> list[str]:
+    """Return the ids of the pictures that no message of the run shows yet, in their order."""
+    pending: list[str] = []
+    for turn in turns:
+        pending = [*([] if turn.get("spoke") else pending), *turn.get("images", ())]
+    return pending[:MOST_SHOWN]
 
 
 def system_messages(run: Resource) -> list[ChatMessage]:

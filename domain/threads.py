@@ -1,6 +1,7 @@
 """Thread documents, and how messages enter a thread. Pure: what to write, not the writing of it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from domain.sizes import check_message_size
@@ -8,7 +9,7 @@ from ids import new_id
 from ports.documents import Create, Document
 from schemas.message import CreateMessage
 from schemas.thread import CreateThread, ModifyThread
-from schemas.tool_resources import changed_resources, stored_resources
+from schemas.tool_resources import MAX_FILES, changed_resources, stored_resources
 
 Resource = dict[str, Any]
 
@@ -24,6 +25,7 @@ def new_thread_document(thread_id: str, body: CreateThread, now: int) -> Documen
         "metadata": body.metadata or {},
         "tool_resources": stored_resources(body.tool_resources),
     }
+    thread = with_attached(thread, body.messages or [])
     return Document(thread_id, "thread", {"resource": thread, "active_run_id": None, "next_seq": 1})
 
 
@@ -54,6 +56,33 @@ def modified_thread(thread: Resource, body: ModifyThread) -> Resource:
     if body.given("tool_resources"):
         modified["tool_resources"] = changed_resources(thread["tool_resources"], body.tool_resources)
     return modified
+
+
+def grown_thread(thread: Document, messages: Sequence[CreateMessage], next_seq: int, *, now: float) -> Document:
+    """Return the thread after messages were added: `next_seq` is its next number.
+
+    The files that they attach for the code interpreter join the thread's (G.3.1). The thread's entry in the list is to
+    be seen to then.
+    """
+    resource = thread.body["resource"]
+    joined = with_attached(resource, messages)
+    grown = replace(thread, body=thread.body | {"next_seq": next_seq, "resource": joined})
+    return grown if joined == resource else replace(grown, unfinished_since=now)
+
+
+def with_attached(thread: Resource, messages: Sequence[CreateMessage]) -> Resource:
+    """Return the thread with the files that messages attach for the code interpreter, the newest MAX_FILES."""
+    attached = [file for message in messages for file in message.attached_for("code_interpreter")]
+    known = thread["tool_resources"].get("code_interpreter", {}).get("file_ids", [])
+    files = list(dict.fromkeys([*known, *attached]))
+    if files == known:
+        return thread
+    joined = {"code_interpreter": {"file_ids": files[-MAX_FILES:]}}
+    return thread | {"tool_resources": joined | _others(thread["tool_resources"])}
+
+
+def _others(resources: Resource) -> Resource:
+    return {tool: entry for tool, entry in resources.items() if tool != "code_interpreter"}
 
 
 def message_documents(

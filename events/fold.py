@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from domain import messages
 from events.log import Batch, Event, ends_run, read
 from ports.documents import Documents
 
@@ -11,14 +12,14 @@ from ports.documents import Documents
 class LogState:
     """`next` is the number of the batch to come. `message` and `step` are open: created, not ended.
 
-    `parts` are the open message's [type, text] so far. `entries` counts the deliveries that entered
+    `parts` are the open message's so far, as the API shows them. `entries` counts the deliveries that entered
     each turn.
     """
 
     next: int = 0
     ended: bool = False
     message: dict[str, Any] | None = None
-    parts: list[list[str]] = field(default_factory=list)
+    parts: list[dict[str, Any]] = field(default_factory=list)
     step: dict[str, Any] | None = None
     entries: dict[int, int] = field(default_factory=dict)
 
@@ -35,7 +36,7 @@ class LogState:
             case "thread.message.created":
                 self.message, self.parts = data, []
             case "thread.message.delta":
-                self._grow(data["delta"]["content"])
+                messages.grow(self.parts, data)
             case "thread.message.completed" | "thread.message.incomplete":
                 self.message, self.parts = None, []
             case "thread.run.step.created" if data["type"] == "message_creation":
@@ -49,15 +50,6 @@ class LogState:
                 if self.step and self.step["id"] == data["id"]:
                     self.step = None
         self.ended = self.ended or ends_run(name)
-
-    def _grow(self, pieces: list[dict[str, Any]]) -> None:
-        for piece in pieces:
-            kind = piece["type"]
-            text = piece["text"]["value"] if kind == "text" else piece["refusal"]
-            if piece["index"] == len(self.parts):
-                self.parts.append([kind, text])
-            else:
-                self.parts[piece["index"]][1] += text
 
 
 async def fold(documents: Documents, partition: str, run_id: str) -> LogState:

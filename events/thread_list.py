@@ -4,9 +4,11 @@ A change of the thread and its entry can't be one commit. So the thread's own co
 unfinished until its entry is right: what is cut in between, the sweeper sees to.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 
 from domain.threads import entry_id, metadata_terms
+from errors import StoreUnavailable
 from events.addresses import tenant_of
 from events.races import settle
 from ports.documents import Document, Documents, Replace
@@ -20,6 +22,12 @@ def changed_thread(thread: Document, resource: dict[str, object], *, now: float)
     """Return the change that makes `resource` the stored thread, and its entry one to be seen to."""
     body = thread.body | {"resource": resource}
     return Replace(replace(thread, body=body, unfinished_since=now), thread.version)
+
+
+async def list_thread(documents: Documents, partition: str, thread_id: str) -> None:
+    """Make the list show the thread as it is now, if the store allows; else the sweeper will."""
+    with suppress(StoreUnavailable):
+        await update_entry(documents, partition, thread_id)
 
 
 async def update_entry(documents: Documents, partition: str, thread_id: str) -> None:

@@ -4,10 +4,12 @@ The delivery enters a turn by creating the log's next batch. From then on a take
 another delivery took over: `Replaced`, and this one writes nothing more.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from domain import messages, run_steps
+from domain.file_links import FileLinks
 from domain.messages import PartType
 from errors import Conflict
 from events.fold import LogState
@@ -27,7 +29,8 @@ class Replaced(Exception):
 class TurnStream:
     """`log` is the run's log as this delivery knows it, its own batches included.
 
-    `pending` are events not yet written. `message_id` is this delivery's own: a delivery that takes
+    `pending` are events not yet written. `images` are the ids of pictures that its message begins with, `files` is what
+    its text may link to: file id by name. `message_id` is this delivery's own: a delivery that takes
     over ends its predecessor's message and streams under a new one.
     """
 
@@ -37,8 +40,11 @@ class TurnStream:
     turn: int
     lifetime: float
     log: LogState
+    images: Sequence[str] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
     pending: list[Event] = field(default_factory=list)
     message_id: str = ""  # from `enter` on
+    _links: FileLinks | None = None  # of the text that is being said
 
     @property
     def step_id(self) -> str:
@@ -53,10 +59,22 @@ class TurnStream:
         """Add a piece of the answer; its message is opened with the first one."""
         self.open_message(now)
         parts = self.log.parts
-        first = not parts or parts[-1][0] != kind
-        index = len(parts) if first else len(parts) - 1
-        delta = messages.delta(self.message_id, index, kind, text, first=first)
-        self._add(("thread.message.delta", delta))
+        is_first = not parts or parts[-1]["type"] != kind
+        if is_first:
+            self.end_text()
+            self._links = FileLinks(self.files) if kind == "text" else None
+        noted = None if is_first or kind != "text" else len(parts[-1]["text"]["annotations"])
+        index = len(parts) if is_first else len(parts) - 1
+        links = self._links.feed(text) if self._links else []
+        self._add(("thread.message.delta", messages.delta(self.message_id, index, kind, text, links, noted=noted)))
+
+    def end_text(self) -> None:
+        """Note the links that only the text's end decides."""
+        links, self._links = self._links.end() if self._links else [], None
+        if links:
+            index = len(self.log.parts) - 1
+            noted = len(self.log.parts[index]["text"]["annotations"])
+            self._add(("thread.message.delta", messages.delta(self.message_id, index, "text", "", links, noted=noted)))
 
     def open_message(self, now: int) -> None:
         """Begin this delivery's message, unless it has begun."""
@@ -71,6 +89,8 @@ class TurnStream:
         message = messages.opened(self.message_id, self.run, now)
         self._add(("thread.message.created", message))
         self._add(("thread.message.in_progress", message))
+        for index, file_id in enumerate(self.images):
+            self._add(("thread.message.delta", messages.image_delta(self.message_id, index, file_id)))
 
     def abandon_message(self, now: int) -> None:
         """End what a predecessor streamed: it can't be unsaid, but it is not the answer."""

@@ -7,9 +7,10 @@ import azure.durable_functions as df
 from azurefunctions.extensions.http.fastapi import Response
 
 from domain.file_references import in_message
-from domain.threads import message_documents, tombstone
+from domain.threads import grown_thread, message_documents, tombstone
 from events.addresses import thread_partition
 from events.races import settle
+from events.thread_list import list_thread
 from ids import check_id
 from ports.documents import Create, Delete, Document, Replace
 from routes.file_references import check_files
@@ -34,12 +35,15 @@ async def create_message(call: Call) -> Response:
     async def append() -> Response:
         thread = await load_unlocked_thread(call, partition, thread_id, MESSAGE_REFUSED)
         [created], next_seq = message_documents(thread, [body], int(time.time()), param="content")
-        grown = replace(thread, body=thread.body | {"next_seq": next_seq})
+        grown = grown_thread(thread, [body], next_seq, now=time.time())
         # One commit, so that no run can begin between the look at the lock and the message.
         await call.documents.commit(partition, Replace(grown, thread.version), created)
         return reply(created.document.body["resource"])
 
-    return await settle(append)
+    answer = await settle(append)
+    if body.attached_for("code_interpreter"):
+        await list_thread(call.documents, partition, thread_id)
+    return answer
 
 
 @operation(bp, "GET", "threads/{thread_id}/messages")

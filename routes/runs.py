@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import azure.durable_functions as df
@@ -11,7 +10,7 @@ from azurefunctions.extensions.http.fastapi import Response
 from domain import runs
 from domain.file_references import in_messages, in_resources, in_thread
 from domain.sizes import check_run_size
-from domain.threads import message_documents
+from domain.threads import grown_thread, message_documents
 from domain.tool_choice import check_tool_choice
 from errors import InvalidRequest, NotFound
 from events import requests
@@ -22,6 +21,7 @@ from events.races import settle
 from events.run_record import run_of
 from events.starting import starting_changes
 from events.stream import Cursor
+from events.thread_list import list_thread
 from ids import new_id
 from ports.documents import Change, CommitTooLarge, Document
 from routes.file_references import check_files
@@ -53,11 +53,14 @@ async def create_run(call: Call) -> Response:
         messages, next_seq = message_documents(
             thread, body.additional_messages or [], run["created_at"], param="additional_messages"
         )
-        grown = replace(thread, body=thread.body | {"next_seq": next_seq})
+        grown = grown_thread(thread, body.additional_messages or [], next_seq, now=time.time())
         stream = bool(body.stream)
         return await _start(call, partition, grown, run, given=given, stream=stream, with_changes=messages)
 
-    return await settle(start)
+    answer = await settle(start)
+    if any(message.attached_for("code_interpreter") for message in body.additional_messages or ()):
+        await list_thread(call.documents, partition, thread_id)
+    return answer
 
 
 @operation(bp, "POST", "threads/runs")

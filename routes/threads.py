@@ -7,7 +7,6 @@ modification within seconds, also of one that was cut (events/thread_list.py).
 
 import re
 import time
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -25,10 +24,10 @@ from domain.threads import (
     thread_entry,
     tombstone,
 )
-from errors import InvalidRequest, StoreUnavailable
+from errors import InvalidRequest
 from events.addresses import active_run_of, thread_partition
 from events.races import settle
-from events.thread_list import changed_thread, list_partition, update_entry
+from events.thread_list import changed_thread, list_partition, list_thread
 from ids import new_id
 from ports.documents import MAX_CHANGES, Create, Delete, Document
 from routes.file_references import check_files
@@ -117,8 +116,7 @@ async def modify_thread(call: Call) -> Response:
         return resource
 
     modified = await settle(modify)
-    with suppress(StoreUnavailable):  # it is stored; the sweeper sees to the list
-        await update_entry(call.documents, partition, thread_id)
+    await list_thread(call.documents, partition, thread_id)
     return reply(modified)
 
 

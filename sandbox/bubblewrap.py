@@ -99,7 +99,7 @@ class Command:
                 yield from ("--ro-bind", str(folder), str(folder))
         yield from ("--tmpfs", "/usr/local", "--remount-ro", "/usr/local")  # the host's own additions
         yield from ("--perms", "0755", "--dir", "/etc")
-        user, group = f"sandbox:x:{uid}:{uid}::{DATA}:/bin/sh\n", f"sandbox:x:{uid}:\n"
+        user, group = f"sandbox:x:{uid}:{uid}::/tmp:/bin/sh\n", f"sandbox:x:{uid}:\n"
         for path, text in (("/etc/passwd", user), ("/etc/group", group)):
             yield from ("--perms", "0644", "--ro-bind-data", str(self._given(text.encode())), path)
         for path in ("/etc/ld.so.cache", "/etc/localtime"):
@@ -142,7 +142,7 @@ def _environment(told: str) -> Iterator[str]:
     """All that the box sees of an environment."""
     variables = {
         "PATH": f"{_PYTHON}/bin:/usr/bin:/bin",
-        "HOME": DATA,
+        "HOME": "/tmp",  # what libraries leave there is no file of the code
         "TMPDIR": "/tmp",
         "LANG": "C.UTF-8",
         "PYTHONPATH": f"{_PLACE}:{_PACKAGES}",

@@ -123,6 +123,10 @@ class CreateMessage(Shape):
             return [text_part(self.content)]
         return [part.stored() for part in self.content]
 
+    def attached_for(self, tool: str) -> list[str]:
+        """Return the ids of the files that are attached for a built-in tool."""
+        return [each.file_id for each in self.attachments or () if any(used.type == tool for used in each.tools)]
+
     def stored_attachments(self) -> list[dict[str, Any]]:
         return [attachment.model_dump() for attachment in self.attachments or ()]
 

@@ -9,6 +9,8 @@ from schemas.shape import FileId, Shape, VectorStoreId, refused
 
 Resource = dict[str, Any]
 
+MAX_FILES = 20  # of the code interpreter (G.1.11)
+
 # What an enabled tool works on when nothing was given.
 _NOTHING = {"code_interpreter": {"file_ids": []}, "file_search": {"vector_store_ids": []}}
 
@@ -23,7 +25,7 @@ def _not_yet(value: Any) -> Any:
 
 
 class CodeInterpreterResources(Shape):
-    file_ids: Annotated[list[FileId], Field(max_length=20)] | None = None
+    file_ids: Annotated[list[FileId], Field(max_length=MAX_FILES)] | None = None
 
 
 class FileSearchResources(Shape):

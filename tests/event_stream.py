@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,7 +79,8 @@ class EventStream:
         """What was streamed of the last message."""
         last = self.of("thread.message.created")[-1]["id"]
         deltas = (delta for delta in self.of("thread.message.delta") if delta["id"] == last)
-        return "".join(part["text"]["value"] for delta in deltas for part in delta["delta"]["content"])
+        pieces = (part for delta in deltas for part in delta["delta"]["content"])
+        return "".join(piece["text"]["value"] for piece in pieces if piece["type"] == "text")
 
     def _frame(self, fields: dict[str, str]) -> Frame:
         # By their position: Azure's Java clients take them so.
@@ -121,8 +121,34 @@ def check(frames: list[Frame]) -> None:
     _check_steps(events)
 
 
+def merged(snapshot: Any, delta: Any) -> Any:
+    """Add a delta to a snapshot as the official clients do (F.4)."""
+    match snapshot, delta:
+        case None, _:
+            return delta
+        case str(), str():
+            return snapshot + delta
+        case dict(), dict():
+            known = {
+                key: delta[key] if key in ("index", "type") else merged(snapshot.get(key), delta[key]) for key in delta
+            }
+            return snapshot | known
+        case list(), list():
+            entries = list(snapshot)
+            for entry in delta:
+                assert isinstance(entry["index"], int) and entry["index"] <= len(entries), "not in their order"
+                if entry["index"] == len(entries):
+                    entries.append(entry)
+                else:
+                    entries[entry["index"]] = merged(entries[entry["index"]], entry)
+            return entries
+        case int() | float(), int() | float():
+            return snapshot + delta
+    raise AssertionError(f"{delta!r} can't be added to {snapshot!r}")
+
+
 def _check_messages(events: list[Frame]) -> None:
-    said: dict[str, list[str]] = {}
+    said: dict[str, list[dict[str, Any]]] = {}
     is_open: str | None = None
     for frame in events:
         match frame.event:
@@ -133,60 +159,78 @@ def _check_messages(events: list[Frame]) -> None:
                 said[frame.data["id"]] = []
             case "thread.message.delta":
                 assert frame.data["id"] == is_open and "role" not in frame.data["delta"]
-                _grow(said[frame.data["id"]], frame.data["delta"]["content"])
+                pieces = frame.data["delta"]["content"]
+                _check_annotations(said[frame.data["id"]], pieces)
+                said[frame.data["id"]] = merged(said[frame.data["id"]], pieces)
             case "thread.message.completed" | "thread.message.incomplete":
                 assert frame.data["id"] == is_open
                 is_open = None
-                parts = [_text(part) for part in frame.data["content"]]
-                assert parts == (said[frame.data["id"]] or [""]), "the deltas don't add up to the message"
+                parts = [_part(part) for part in said[frame.data["id"]]]
+                whole = [_part(part) for part in frame.data["content"]]
+                assert whole == (parts or [("", [])]), "the deltas don't add up to the message"
     assert is_open is None, "a message without an end"
 
 
-def _grow(parts: list[str], pieces: list[dict[str, Any]]) -> None:
+def _check_annotations(parts: list[dict[str, Any]], pieces: list[dict[str, Any]]) -> None:
+    """An empty list of them comes with the first piece of a text alone."""
     for piece in pieces:
-        if piece["index"] == len(parts):
-            parts.append("")
-            assert piece["type"] != "text" or piece["text"]["annotations"] == []
-        else:
-            assert piece["index"] == len(parts) - 1 and "annotations" not in piece.get("text", {})
-        parts[piece["index"]] += _text(piece)
+        assert piece["index"] >= len(parts) - 1
+        if piece["type"] == "text":
+            assert ("annotations" in piece["text"]) == (
+                piece["index"] == len(parts) or bool(piece["text"].get("annotations"))
+            )
 
 
-def _text(part: dict[str, Any]) -> str:
-    return part["refusal"] if part["type"] == "refusal" else part["text"]["value"]
+def _part(part: dict[str, Any]) -> Any:
+    match part["type"]:
+        case "text":
+            notes = [{k: v for k, v in note.items() if k != "index"} for note in part["text"]["annotations"]]
+            for note in notes:
+                value = part["text"]["value"]
+                assert value[note["start_index"] : note["end_index"]] == note["text"], "not where it says"
+            return part["text"]["value"], notes
+        case "image_file":
+            return part["image_file"]["file_id"]
+    return part["refusal"]
 
 
 def _check_steps(events: list[Frame]) -> None:
-    calls: dict[str, dict[int, dict[str, str]]] = defaultdict(dict)
-    created: set[str] = set()
+    calls: dict[str, list[dict[str, Any]]] = {}
+    ended: set[str] = set()
     for frame in events:
         if not frame.event.startswith("thread.run.step."):
             continue
         step_id = frame.data["id"]
         match frame.event.rpartition(".")[2]:
             case "created":
-                assert step_id not in created
-                created.add(step_id)
+                assert step_id not in calls
+                assert frame.data["step_details"].get("tool_calls", []) == []
+                calls[step_id] = []
             case "delta":
-                assert step_id in created
-                for call in frame.data["delta"]["step_details"]["tool_calls"]:
-                    _grow_call(calls[step_id], call)
+                assert step_id in calls and step_id not in ended
+                calls[step_id] = merged(calls[step_id], frame.data["delta"]["step_details"]["tool_calls"])
             case "in_progress":
-                assert step_id in created
+                assert step_id in calls
+            case "completed" if step_id in calls:
+                ended.add(step_id)
+                shown = frame.data["step_details"].get("tool_calls", [])
+                assert [_code(call) for call in shown] == [_code(call) for call in calls[step_id]]
     for frame in events:
         if frame.event == "thread.run.requires_action":
             wanted = frame.data["required_action"]["submit_tool_outputs"]["tool_calls"]
-            streamed = list(calls.values())[-1]
-            assert [streamed[index] for index in sorted(streamed)] == [
-                {"id": call["id"], **call["function"]} for call in wanted
+            streamed = [call for call in list(calls.values())[-1] if call["type"] == "function"]
+            assert [{"id": call["id"], **_called(call)} for call in streamed] == [
+                {"id": call["id"], **_called(call)} for call in wanted
             ], "the deltas don't add up to the calls"
 
 
-def _grow_call(calls: dict[int, dict[str, str]], delta: dict[str, Any]) -> None:
-    function = delta["function"]
-    if delta["index"] not in calls:
-        assert delta["index"] == len(calls) and function["output"] is None
-        calls[delta["index"]] = {"id": delta["id"], "name": function["name"], "arguments": ""}
-    else:
-        assert "id" not in delta and "name" not in function
-    calls[delta["index"]]["arguments"] += function["arguments"]
+def _called(call: dict[str, Any]) -> dict[str, str]:
+    return {name: call["function"][name] for name in ("name", "arguments")}
+
+
+def _code(call: dict[str, Any]) -> Any:
+    """A call of the code interpreter as it is shown; of another only that it is there."""
+    if call["type"] != "code_interpreter":
+        return call["id"]
+    outputs = [{k: v for k, v in each.items() if k != "index"} for each in call["code_interpreter"]["outputs"]]
+    return call["id"], call["code_interpreter"]["input"], outputs

@@ -1,6 +1,6 @@
 """What a built-in tool is: how the model sees it, how a call of it is shown in a run step, how it is run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -27,6 +27,14 @@ class ToolResult:
 
     text: str
     outputs: list[Resource] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """`note` is for the model's system context. `files` is what its text may link to (G.1.7): file id by name."""
+
+    note: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 class ToolUnavailable(Exception):
@@ -59,6 +67,10 @@ class Tool(Protocol):
 
     def closing(self, outputs: Sequence[Resource]) -> list[Resource]:
         """Return the entries of step deltas, without index, that bring its outputs (F.3)."""
+        ...
+
+    async def context(self, partition: str, run: Resource) -> ToolContext:
+        """Return what the model and its answer should know of what the tool works on in this run."""
         ...
 
     async def run(self, call: ToolCall) -> ToolResult:

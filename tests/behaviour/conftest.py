@@ -9,6 +9,7 @@ tests by it, so a process has one set of stores and its services at a time. What
 marked with `only_on`.
 """
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack
@@ -19,6 +20,7 @@ import httpx
 import pytest
 from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
 
+from tests import sandboxes
 from tests.azurite import skip_where_missing
 from tests.scripted_model import Script, ScriptedModel
 from tests.service import Service
@@ -65,6 +67,18 @@ def hasty_service(
         yield service
 
 
+@pytest.fixture(scope="session")
+def code_service(
+    scripted_model: ScriptedModel, stores: Stores, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """Shared; with the code interpreter. A call of code may take 5 s."""
+    asyncio.run(sandboxes.skip_where_missing())
+    settings = {"CODE_TIMEOUT_SECONDS": "5", **stores.new_place()}
+    folder = tmp_path_factory.mktemp("code")
+    with Service(folder, model=scripted_model, workers=2, settings=settings, code_interpreter=True) as service:
+        yield service
+
+
 @pytest.fixture
 def service(shared_service: Service) -> Iterator[Service]:
     """The shared service; its log of a failed test is shown with the test."""
@@ -75,7 +89,12 @@ def service(shared_service: Service) -> Iterator[Service]:
 
 class StartService(Protocol):
     def __call__(
-        self, *, workers: int = 1, settings: Mapping[str, str] | None = None, model: ScriptedModel | None = None
+        self,
+        *,
+        workers: int = 1,
+        settings: Mapping[str, str] | None = None,
+        model: ScriptedModel | None = None,
+        code_interpreter: bool = False,
     ) -> Service: ...
 
 
@@ -86,12 +105,22 @@ def start_service(scripted_model: ScriptedModel, stores: Stores, tmp_path: Path)
         started: list[Service] = []
 
         def start(
-            *, workers: int = 1, settings: Mapping[str, str] | None = None, model: ScriptedModel | None = None
+            *,
+            workers: int = 1,
+            settings: Mapping[str, str] | None = None,
+            model: ScriptedModel | None = None,
+            code_interpreter: bool = False,
         ) -> Service:
             folder = tmp_path / f"service-{len(started)}"
             folder.mkdir()
             place = stores.new_place() | dict(settings or {})
-            service = Service(folder, model=model or scripted_model, workers=workers, settings=place)
+            service = Service(
+                folder,
+                model=model or scripted_model,
+                workers=workers,
+                settings=place,
+                code_interpreter=code_interpreter,
+            )
             started.append(service)
             return running.enter_context(service)
 

@@ -25,6 +25,7 @@ from sandbox.keeper import Keeper, Off
 from sandbox.server import server
 from sandbox.session import Session, SessionLost
 from tests.dynamic_sessions import TOKEN, SessionPool
+from tests.sandboxes import skip_for
 
 SECONDS = 20.0
 RUNTIME = Runtime(Path(sys.base_prefix).resolve(), f"python{sys.version_info.major}.{sys.version_info.minor}")
@@ -35,7 +36,7 @@ LIMITS = Limits(memory=400 * MIB, data=64 * MIB, scratch=32 * MIB, grace=1.0)
 async def local(**options: float) -> AsyncIterator[tuple[LocalCodeSessions, Keeper]]:
     """Yield the adapter and the keeper behind it."""
     if reason := await why_unavailable(RUNTIME):
-        pytest.skip(reason)
+        skip_for(reason)
     keeper = Keeper(lambda: Session.start(find_bubblewrap(), RUNTIME, LIMITS), **options)
     async with served(keeper) as sessions:
         yield sessions, keeper
@@ -85,7 +86,7 @@ async def pool() -> AsyncIterator[tuple[CodeSessions, SessionPool | None]]:
         await sessions.close()
         return
     if reason := await why_unavailable(RUNTIME):
-        pytest.skip(reason)
+        skip_for(reason)
     keeper = Keeper(lambda: Session.start(find_bubblewrap(), RUNTIME, LIMITS))
     double = SessionPool(keeper)
     async for endpoint in double.serve():

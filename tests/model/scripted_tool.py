@@ -1,9 +1,10 @@
 """The code interpreter without its sandbox: each run of a call gives a result of its own."""
 
 import asyncio
+from typing import Any
 
 from tools.code_interpreter import CodeInterpreter
-from tools.tool import ToolCall, ToolResult
+from tools.tool import ToolCall, ToolContext, ToolResult
 
 
 class ScriptedTool(CodeInterpreter):
@@ -12,6 +13,9 @@ class ScriptedTool(CodeInterpreter):
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self.results: list[str] = []
+
+    async def context(self, partition: str, run: dict[str, Any]) -> ToolContext:
+        return ToolContext()
 
     async def run(self, call: ToolCall) -> ToolResult:
         if self._seconds:

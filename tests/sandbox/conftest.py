@@ -14,6 +14,7 @@ from sandbox.availability import why_unavailable
 from sandbox.bubblewrap import NoBubblewrap, Runtime, find_bubblewrap
 from sandbox.inside.limits import MIB, Limits
 from sandbox.session import Session
+from tests.sandboxes import skip_for
 
 NOBODY = 65_534
 VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -29,7 +30,8 @@ def bubblewrap() -> Path:
     try:
         return find_bubblewrap()
     except NoBubblewrap as reason:
-        pytest.skip(str(reason))
+        skip_for(str(reason))
+        raise
 
 
 @pytest.fixture(scope="session", params=["ourselves", "an ordinary user"])
@@ -51,7 +53,7 @@ def runtime(bubblewrap: Path, user: int | None) -> Iterator[Runtime]:
             Path(folder).chmod(0o755)
             _copy_interpreter(Path(sys.base_prefix).resolve(), Path(folder))
         if reason := asyncio.run(why_unavailable(made, user=user)):
-            pytest.skip(reason)
+            skip_for(reason)
         yield made
 
 

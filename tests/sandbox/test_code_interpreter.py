@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from adapters.folder import FolderBlobs
 from adapters.local_code_sessions import LocalCodeSessions
 from adapters.sqlite import SqliteDocuments
 from sandbox.keeper import Keeper
@@ -20,12 +21,13 @@ Kept = tuple[CodeInterpreter, Keeper]
 async def kept(tmp_path: Path) -> AsyncIterator[Kept]:
     documents = SqliteDocuments(tmp_path / "a.db")
     async with local() as (sessions, keeper):
-        yield CodeInterpreter(sessions, documents, timeout=5.0), keeper
+        yield CodeInterpreter(sessions, documents, lambda: FolderBlobs(tmp_path / "files"), timeout=5.0), keeper
     await documents.close()
 
 
 def a_call(tool: CodeInterpreter, code: str, id: str, partition: str = "default/thread_1") -> ToolCall:
-    return ToolCall(partition, {"id": "run_1"}, id, tool.arguments(code), 10_000)
+    run = {"id": "run_1", "thread_id": partition.partition("/")[2], "assistant_id": "asst_1", "tool_resources": {}}
+    return ToolCall(partition, run, id, tool.arguments(code), 10_000)
 
 
 async def told(tool: CodeInterpreter, *call: Any) -> str:
@@ -69,7 +71,7 @@ async def test_a_session_that_was_lost_is_made_anew_and_the_model_is_told(kept: 
 async def test_without_a_sandbox_the_tool_says_that_it_is_away(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     documents = SqliteDocuments(tmp_path / "a.db")
     sessions = LocalCodeSessions(tmp_path / "nobody.sock")
-    tool = CodeInterpreter(sessions, documents, timeout=5.0)
+    tool = CodeInterpreter(sessions, documents, lambda: FolderBlobs(tmp_path / "files"), timeout=5.0)
     with pytest.raises(ToolUnavailable) as away:
         await tool.run(a_call(tool, "1", "call_1"))
     # Where the sandbox is, and how it fails, is for the log.
