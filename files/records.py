@@ -40,11 +40,13 @@ async def find(documents: Documents, tenant: str, file_id: str, *, now: float) -
 
 
 async def add(documents: Documents, tenant: str, file: Document, *, quota: int) -> None:
-    """Store the record of a file whose bytes are stored. InvalidRequest if the quota is exceeded."""
+    """Store the record of a file whose bytes are stored, unless it is there. InvalidRequest beyond the quota."""
     for attempt in range(ATTEMPTS):
         try:
             await documents.commit(partition_of(tenant), *await adding(documents, tenant, file, quota=quota))
         except Conflict:
+            if await documents.get(partition_of(tenant), file.id):
+                return
             await pause(attempt)
         else:
             return

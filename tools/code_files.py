@@ -8,7 +8,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from itertools import batched
 from typing import Any
 
@@ -29,6 +29,7 @@ MOST_FILES = 50  # kept of a call
 MOST_IMAGES = 20  # kept of a call
 LARGEST_FILE = 128 << 20  # bytes
 MOST_OUTPUTS = 500  # names of files that links of a thread may mean; the oldest are forgotten
+MOST_TOLD = 8  # calls whose notes are kept, for they may be delivered again
 AT_A_TIME = 20  # reads
 PLACED_WITHIN = 60.0  # seconds
 PURPOSE = "assistants_output"
@@ -133,6 +134,8 @@ class CodeFiles:
         """
         images, notes = await self._keep_images(call, done)
         body = await change(self._documents, call.partition, lambda body: body)
+        if call.id in body["told"]:  # delivered before
+            return images, body["told"][call.id]
         listed = [file for file in await self._sessions.files(session.name) if not _PUT.fullmatch(file.name)]
         written = [file for file in listed if body["seen"].get(file.name) != _stamp(file)]
         outputs: dict[str, str] = {}
@@ -145,7 +148,7 @@ class CodeFiles:
         if len(written) > MOST_FILES:
             notes.append(f"[{len(written) - MOST_FILES} more files were written; {MOST_FILES} are kept of a call.]")
         if written:
-            await self._note(session, call, seen=listed, outputs=outputs)
+            await self._note(session, call, seen=listed, outputs=outputs, told=notes)
         return images, notes
 
     async def _keep_images(self, call: ToolCall, done: Execution) -> tuple[list[Resource], list[str]]:
@@ -181,7 +184,8 @@ class CodeFiles:
         try:
             await records.add(self._documents, tenant, record, quota=self._quota)
         except InvalidRequest:
-            await self._blobs().delete(tenant, file_id)
+            if not await self._documents.get(records.partition_of(tenant), file_id):
+                await self._blobs().delete(tenant, file_id)
             raise
 
     async def _note(
@@ -191,7 +195,8 @@ class CodeFiles:
         *,
         seen: Sequence[SessionFile],
         placed: Sequence[str] = (),
-        outputs: Mapping[str, str] = {},
+        outputs: dict[str, str] | None = None,
+        told: Sequence[str] = (),
     ) -> None:
         """Remember what there is, so that only what changes from now on is the code's doing."""
         stamps = {file.name: _stamp(file) for file in seen}
@@ -199,8 +204,9 @@ class CodeFiles:
         def noted(body: Resource) -> Resource:
             if body["incarnation"] != session.incarnation:
                 return body
-            made = list((body["outputs"] | dict(outputs)).items())[-MOST_OUTPUTS:]
-            known = {"seen": body["seen"] | stamps, "outputs": dict(made)}
+            made = list((body["outputs"] | (outputs or {})).items())[-MOST_OUTPUTS:]
+            notes = list((body["told"] | ({call.id: [*told]} if told else {})).items())[-MOST_TOLD:]
+            known = {"seen": body["seen"] | stamps, "outputs": dict(made), "told": dict(notes)}
             return body | known | {"placed": [*dict.fromkeys([*body["placed"], *placed])]}
 
         await change(self._documents, call.partition, noted)

@@ -3,7 +3,8 @@
 The thread's document `session` holds `secret`, which the name is derived from, and `incarnation`, the one that was seen
 last: another one has neither the variables nor the files of the one before. Of that one it holds `new_to` (the call
 that was told of it), `hour` (when its last hour began to be paid, Unix seconds), `placed` (ids of the files that were
-put into it) and `seen` (what each file's last change was, by name). `names` are the names of the thread's files by
+put into it), `seen` (what each file's last change was, by name) and `told` (what the last calls were told of what
+they wrote, by their ids). `names` are the names of the thread's files by
 id, `outputs` the ids of what code has made by name; these stay.
 """
 
@@ -55,7 +56,7 @@ async def open_session(sessions: CodeSessions, documents: Documents, call: ToolC
             rebuilt = body["new_to"] == call.id
             return body if now - body["hour"] < HOUR else body | {"hour": int(now)}
         rebuilt = body["incarnation"] is not None
-        fresh = {"placed": [], "seen": {}, "hour": int(now), "new_to": call.id if rebuilt else None}
+        fresh = {"placed": [], "seen": {}, "told": {}, "hour": int(now), "new_to": call.id if rebuilt else None}
         return body | fresh | {"incarnation": incarnation}
 
     def paid(body: Resource) -> list[Change]:
@@ -106,7 +107,7 @@ def _hour_of_use(call: ToolCall, body: Resource) -> Document:
 
 def _new(partition: str) -> Document:
     body: Resource = {"secret": None, "incarnation": None, "new_to": None, "hour": 0}
-    return Document(_id(partition), DOCUMENT, body | {"placed": [], "seen": {}, "names": {}, "outputs": {}})
+    return Document(_id(partition), DOCUMENT, body | {"placed": [], "seen": {}, "told": {}, "names": {}, "outputs": {}})
 
 
 def _id(partition: str) -> str:

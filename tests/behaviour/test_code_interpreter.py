@@ -7,13 +7,22 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from itertools import groupby
-from typing import Any
+from typing import Any, override
 
 import pytest
-from openai import OpenAI
-from openai.types.beta.threads import FilePathAnnotation, ImageFileContentBlock, TextContentBlock
-from openai.types.beta.threads.runs import CodeInterpreterToolCall, ToolCallsStepDetails
+from openai import AssistantEventHandler, OpenAI
+from openai.types.beta.threads import (
+    FilePathAnnotation,
+    ImageFile,
+    ImageFileContentBlock,
+    Message,
+    Text,
+    TextContentBlock,
+    TextDelta,
+)
+from openai.types.beta.threads.runs import CodeInterpreterToolCall, ToolCall, ToolCallDelta, ToolCallsStepDetails
 
+from tests.clients.runner import node_client
 from tests.conversation import WEATHER, assistant_id, outputs_of, run_when, thread_with
 from tests.event_stream import open_stream
 from tests.scripted_model import Script
@@ -241,3 +250,83 @@ def test_three_questions_about_failed_banks(client: OpenAI, model: Script):
     lines = client.files.content(note.file_path.file_id).read().decode().splitlines()
     assert lines[0] == "State,Assets"
     assert sum(int(line.split(",")[1]) for line in lines[1:]) == sum(n * 1000 for n in range(4000))
+
+
+DRAW = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()\nopen('/mnt/data/a.txt', 'w').write('written');"
+LINK = "Here: sandbox:/mnt/data/a.txt"
+
+
+class Handler(AssistantEventHandler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[str] = []
+
+    def note(self, what: str) -> None:
+        if self.heard[-1:] != [what]:
+            self.heard.append(what)
+
+    @override
+    def on_message_created(self, message: Message) -> None:
+        self.note("message created")
+
+    @override
+    def on_message_done(self, message: Message) -> None:
+        self.note("message done")
+
+    @override
+    def on_text_delta(self, delta: TextDelta, snapshot: Text) -> None:
+        self.note("text delta")
+
+    @override
+    def on_image_file_done(self, image_file: ImageFile) -> None:
+        self.note(f"image {image_file.file_id[:5]}")
+
+    @override
+    def on_tool_call_created(self, tool_call: ToolCall) -> None:
+        self.note("tool call created")
+
+    @override
+    def on_tool_call_delta(self, delta: ToolCallDelta, snapshot: ToolCall) -> None:
+        self.note("tool call delta")
+
+    @override
+    def on_tool_call_done(self, tool_call: ToolCall) -> None:
+        assert isinstance(tool_call, CodeInterpreterToolCall)
+        self.note(f"tool call done: {tool_call.code_interpreter.input}")
+
+
+HEARD = [
+    "tool call created", "tool call delta", f"tool call done: {DRAW}",
+    # The clients tell of the image when the next part has begun.
+    "message created", "text delta", "image file-", "text delta", "message done",
+]  # fmt: skip
+
+
+def test_the_python_clients_handler_hears_all_of_it(client: OpenAI, model: Script):
+    model.will_call("code_interpreter", code=DRAW)
+    model.will_say(LINK)
+    assistant, thread_id = assistant_id(client, model, tools=[CODE]), thread_with(client, "Draw.")
+    handler = Handler()
+    with client.beta.threads.runs.stream(thread_id=thread_id, assistant_id=assistant, event_handler=handler) as stream:
+        stream.until_done()
+        steps = stream.get_final_run_steps()
+        [message] = stream.get_final_messages()
+    assert handler.heard == [*HEARD, HEARD[2]]  # this client tells of a last call once more at the stream's end
+    [call] = [call for step in steps if step.step_details.type == "tool_calls" for call in step.step_details.tool_calls]
+    assert isinstance(call, CodeInterpreterToolCall)
+    assert [output.type for output in call.code_interpreter.outputs] == ["image"]
+    assert [part.type for part in message.content] == ["image_file", "text"]
+
+
+@pytest.mark.parametrize("azure", [False, True], ids=["openai", "azure"])
+def test_the_node_clients_handler_hears_all_of_it(service: Service, model: Script, azure: bool):
+    model.will_call("code_interpreter", code=DRAW)
+    model.will_say(LINK)
+    assert node_client(service, "hear_code", model.name, azure=azure) == {
+        "heard": HEARD,
+        "status": "completed",
+        "outputs": ["image"],
+        "cut": True,
+        "written": "written",
+        "image": True,
+    }

@@ -69,6 +69,36 @@ const scenarios = {
     return { heard, status: last.status, same: JSON.stringify(message.content) === JSON.stringify(stored.content) };
   },
 
+  async hear_code() {
+    const heard = [];
+    const note = (what) => heard.at(-1) !== what && heard.push(what);
+    const assistant = await assistants.create({ model: MODEL, tools: [{ type: "code_interpreter" }] });
+    const stream = threads
+      .createAndRunStream({ assistant_id: assistant.id })
+      .on("messageCreated", () => note("message created"))
+      .on("messageDone", () => note("message done"))
+      .on("textDelta", () => note("text delta"))
+      .on("imageFileDone", (image) => note(`image ${image.file_id.slice(0, 5)}`))
+      .on("toolCallCreated", () => note("tool call created"))
+      .on("toolCallDelta", () => note("tool call delta"))
+      .on("toolCallDone", (call) => note(`tool call done: ${call.code_interpreter.input}`));
+    const run = await stream.finalRun();
+    await stream.done();
+    const [message] = await stream.finalMessages();
+    const [code] = (await stream.finalRunSteps()).flatMap((step) => step.step_details.tool_calls ?? []);
+    const [image, text] = message.content;
+    const [link] = text.text.annotations;
+    const written = await client.files.content(link.file_path.file_id);
+    return {
+      heard,
+      status: run.status,
+      outputs: code.code_interpreter.outputs.map((output) => output.type),
+      cut: text.text.value.slice(link.start_index, link.end_index) === link.text,
+      written: await written.text(),
+      image: (await (await client.files.content(image.image_file.file_id)).arrayBuffer()).byteLength > 1000,
+    };
+  },
+
   async cancel_while_streaming() {
     const assistant = await assistants.create({ model: MODEL });
     const stream = threads.createAndRunStream({ assistant_id: assistant.id });
