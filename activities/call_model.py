@@ -20,6 +20,7 @@ from activities.outcomes import Outcome, closed, or_store_away, standing, thrott
 from activities.read_conversation import BudgetSpent, read_conversation
 from activities.show_images import show_images
 from activities.tool_results import results_of, with_results
+from activities.write_calls import CallWriter
 from domain import run_steps, runs
 from domain.usage import total
 from errors import Conflict, StoreUnavailable
@@ -31,7 +32,7 @@ from events.turn_stream import Replaced, TurnStream
 from ports.blobs import Blobs
 from ports.documents import CommitTooLarge, Document, Documents, Replace
 from ports.language_model import ChatRequest, LanguageModel, ModelRefused, ModelThrottled, ModelUnavailable
-from tools.table import Table, missing
+from tools.table import Table, missing, named
 
 bp = df.Blueprint()
 
@@ -156,7 +157,9 @@ class TurnDelivery:
         expires_at = run_of(run)["expires_at"]
         try:
             request = await self._request(run, stream)
-            spoken = await listen(self.model, request, stream, self._look, self.clock, self._ends_at)
+            names = named(self.tools, run_of(run)["tools"])
+            writer = CallWriter(stream, {name: self.tools[type] for type, name in names.items()})
+            spoken = await listen(self.model, request, stream, writer, self._look, self.clock, self._ends_at)
             if spoken.ending.calls and not spoken.may_call and not stream.speaking:
                 return closed(runs.failed("server_error", CALLS_NOTHING))
             return await self._finish(run, stream, spoken)

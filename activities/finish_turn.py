@@ -3,7 +3,7 @@
 The record lets any later delivery of the turn answer without doing it again. Its body:
 `turn`, `outcome`, `parts` (of the message that was said), `message` and `step` (as they were
 opened; None if nothing was said), `calls` ({"id", "name", "arguments"}, of built-in tools also
-`tool`: its type), `usage`, `next` (number of
+`tool`: its type), `calls_step` (the id of their step), `usage`, `next` (number of
 the log batch after this commit).
 """
 
@@ -64,7 +64,7 @@ async def finish_turn(
     said = messages.said(_said(stream))
     usage = as_usage(spoken.ending.usage or counted(spoken.request, said, spoken.ending.calls))
     if spoken.calls and thread:
-        return await _open_calls(run, thread, stream, _named(run, stream.turn, spoken, tools), usage, tools, now=now)
+        return await _open_calls(run, thread, stream, _named(run, stream, spoken, tools), usage, tools, now=now)
     outcome = {"length": "max_completion_tokens", "content_filter": "content_filter"}.get(
         spoken.ending.finish, "answered"
     )
@@ -89,14 +89,19 @@ async def _open_calls(
     """Commit the step of the calls. If all are the client's, the run waits for it from now on."""
     moment = int(now)
     commit = ThreadCommit(thread)
-    events = _end_speech(commit, stream, moment)
-    step_id = derived_id("step", stream.run["id"], stream.turn, "calls")
-    step = run_steps.opened(step_id, stream.run, run_steps.tool_calls([]), moment)
-    events += [step_event(step, "created"), step_event(step)]
-    events += [
-        ("thread.run.step.delta", delta)
-        for delta in run_steps.call_deltas(step_id, [_opening(call, tools) for call in calls])
-    ]
+    announced = _announced(stream)
+    entries = _entries(calls, announced, tools)
+    if not announced or entries is None:
+        stream.abandon_calls(moment)
+        announced, entries = [], _entries(calls, [], tools) or []
+    step_id = stream.calls_step_id
+    step = stream.log.calls if announced else None
+    events: list[Event] = []
+    if step is None:
+        events += _end_speech(commit, stream, moment)
+        step = run_steps.opened(step_id, stream.run, run_steps.tool_calls([]), moment)
+        events += [step_event(step, "created"), step_event(step)]
+    events += [("thread.run.step.delta", delta) for delta in run_steps.call_deltas(step_id, entries)]
     run = run_of(document)
     if not ours(calls):
         run = runs.waiting_for_outputs(run, calls)
@@ -107,7 +112,7 @@ async def _open_calls(
     usages = with_usage(document, stream.turn, usage)
     commit.add(
         stream.pending_batch(events),
-        Create(record := _record(stream, "calls", calls, usage)),
+        Create(record := _record(stream, "calls", calls, usage, step_id)),
         changed := changed_run(document, run, now=now, usages=usages, turn=stream.turn, open_step=step_id),
     )
     await stream.documents.commit(stream.partition, *commit.changes())
@@ -115,10 +120,27 @@ async def _open_calls(
     return recorded_outcome(record, changed.document)
 
 
-def _opening(call: dict[str, str], tools: Table) -> list[Resource]:
-    if "tool" in call:
-        return tools[call["tool"]].opening(call["id"], call["arguments"])
-    return run_steps.opening(call)
+def _announced(stream: TurnStream) -> list[Resource]:
+    """Return the calls that this delivery has streamed while the model wrote them, as they were shown."""
+    return stream.log.calls["step_details"]["tool_calls"] if stream.calling and stream.log.calls else []
+
+
+def _entries(calls: Calls, announced: list[Resource], tools: Table) -> list[list[Resource]] | None:
+    """Return for each call the entries of deltas that bring what was not streamed of it; None if others were."""
+    entries: list[list[Resource]] = []
+    for index, call in enumerate(calls):
+        shown = announced[index] if index < len(announced) else None
+        if shown and shown["type"] != call.get("tool"):
+            return None
+        if "tool" not in call:
+            entries.append(run_steps.opening(call))
+            continue
+        tool = tools[call["tool"]]
+        rest = tool.rest(shown, call["arguments"])
+        if rest is None:
+            return None
+        entries.append(rest if shown else [tool.begun(call["id"]), *rest])
+    return entries if len(announced) <= len(calls) else None
 
 
 def _shown(call: dict[str, str], tools: Table) -> Resource:
@@ -138,11 +160,13 @@ def _end_speech(commit: ThreadCommit, stream: TurnStream, now: int) -> list[Even
         commit.append("message", message, terms)
         commit.append("step", step, terms)
         return [("thread.message.completed", message), step_event(step)]
-    stream.abandon_message(now)
-    return [step_event(run_steps.ended(log.step, "cancelled", now, usage=total([])))] if log.step else []
+    stream.abandon_speech(now)
+    return []
 
 
-def _record(stream: TurnStream, outcome: str, calls: Calls, usage: Mapping[str, Any]) -> Document:
+def _record(
+    stream: TurnStream, outcome: str, calls: Calls, usage: Mapping[str, Any], calls_step: str | None = None
+) -> Document:
     body = {
         "turn": stream.turn,
         "outcome": outcome,
@@ -150,6 +174,7 @@ def _record(stream: TurnStream, outcome: str, calls: Calls, usage: Mapping[str, 
         "message": stream.log.message if stream.speaking else None,
         "step": stream.log.step if stream.speaking else None,
         "calls": calls,
+        "calls_step": calls_step,
         "usage": dict(usage),
         "next": stream.log.next + 1,
     }
@@ -160,14 +185,19 @@ def _said(stream: TurnStream) -> list[Resource]:
     return stream.log.parts if stream.speaking else []
 
 
-def _named(run: Document, turn: int, spoken: Spoken, tools: Table) -> Calls:
-    """Every call has an id of its own, also where the endpoint gives none or the same one twice."""
+def _named(run: Document, stream: TurnStream, spoken: Spoken, tools: Table) -> Calls:
+    """Every call has an id of its own, also where the endpoint gives none or the same one twice.
+
+    One that was streamed while the model wrote it keeps the id that it was announced with.
+    """
+    announced = _announced(stream)
     types = {name: type for type, name in named(tools, run_of(run)["tools"]).items()}
     calls: Calls = []
     for call in spoken.calls:
         taken = {other["id"] for other in calls}
-        own = call.id if call.id and call.id not in taken else derived_id("call", run.id, turn, call.index)
+        own = call.id if call.id and call.id not in taken else derived_id("call", run.id, stream.turn, call.index)
         if type := types.get(call.name):
+            own = announced[call.index]["id"] if call.index < len(announced) else own
             arguments = tools[type].arguments(call.arguments)
             calls.append({"id": own, "name": call.name, "arguments": arguments, "tool": type})
         else:

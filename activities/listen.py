@@ -1,4 +1,5 @@
-"""Listening to the model: its text goes to the run's log as it comes, in batches of about 40 ms."""
+"""Listening to the model: its text, and what it writes into calls of built-in tools, goes to the run's log as it
+comes, in batches of about 40 ms."""
 
 import asyncio
 from bisect import bisect_right
@@ -9,9 +10,11 @@ from dataclasses import dataclass
 from pydantic_core import to_json
 
 from activities.outcomes import Outcome
+from activities.write_calls import CallWriter
 from domain.sizes import MAX_ANSWER
 from events.turn_stream import TurnStream
 from ports.language_model import (
+    CallPiece,
     ChatRequest,
     Ending,
     FunctionCall,
@@ -64,6 +67,7 @@ async def listen(
     model: LanguageModel,
     request: ChatRequest,
     stream: TurnStream,
+    writer: CallWriter,
     look: Look,
     clock: Callable[[], float],
     ends_at: float | None = None,
@@ -76,9 +80,10 @@ async def listen(
     event loop's clock; between two commits, so that it is known what is in the log).
     """
     pieces: asyncio.Queue[Piece | ModelError] = asyncio.Queue()
-    reader = asyncio.create_task(_read(model.stream(request), pieces))
+    early = writer.names if request.tool_choice != "none" else ()
+    reader = asyncio.create_task(_read(model.stream(request, early=early), pieces))
     try:
-        return Spoken(request, await _write(reader, pieces, stream, look, clock, ends_at))
+        return Spoken(request, await _write(reader, pieces, stream, writer, look, clock, ends_at))
     finally:
         reader.cancel()
         await asyncio.gather(reader, return_exceptions=True)
@@ -97,6 +102,7 @@ async def _write(
     reader: asyncio.Task[None],
     queue: asyncio.Queue[Piece | ModelError],
     stream: TurnStream,
+    writer: CallWriter,
     look: Look,
     clock: Callable[[], float],
     ends_at: float | None,
@@ -104,7 +110,7 @@ async def _write(
     loop = asyncio.get_running_loop()
     look_at = loop.time() + LOOK_SECONDS
     flush_at = loop.time()
-    said = 0
+    ear = _Ear(stream, writer)
     while True:
         due = min(look_at, flush_at) if stream.pending else look_at
         if ends_at is not None:
@@ -112,27 +118,42 @@ async def _write(
                 raise OutOfTime
             due = min(due, ends_at)
         piece = await _next(queue, due - loop.time())
-        match piece:
-            case TextPiece(text) | RefusalPiece(text):
-                kept, size = _within(text, MAX_ANSWER - said)
-                said += size
-                if kept:
-                    stream.say("text" if isinstance(piece, TextPiece) else "refusal", kept, int(clock()))
-                if kept != text:
-                    return Ending("length")
-            case Ending():
-                return piece
-            case Exception():
-                raise piece
-            case None if reader.done() and queue.empty():
-                reader.result()
-                raise ModelUnavailable("The model's stream ended without an ending.")
+        if piece is None and reader.done() and queue.empty():
+            reader.result()
+            raise ModelUnavailable("The model's stream ended without an ending.")
+        if ending := ear.hear(piece, int(clock())):
+            return ending
         if stream.pending and loop.time() >= flush_at:
             await stream.flush()
             flush_at = loop.time() + BATCH_SECONDS
         if loop.time() >= look_at:
             await look(stream)
             look_at = loop.time() + LOOK_SECONDS
+
+
+class _Ear:
+    """What becomes of a piece."""
+
+    def __init__(self, stream: TurnStream, writer: CallWriter) -> None:
+        self._stream = stream
+        self._writer = writer
+        self._room = MAX_ANSWER
+
+    def hear(self, piece: Piece | ModelError | None, now: int) -> Ending | None:
+        match piece:
+            case TextPiece(text) | RefusalPiece(text):
+                kept, size = _within(text, self._room)
+                self._room -= size
+                if kept:
+                    self._stream.say("text" if isinstance(piece, TextPiece) else "refusal", kept, now)
+                return Ending("length") if kept != text else None
+            case CallPiece():
+                self._writer.take(piece, now)
+            case Ending():
+                return piece
+            case Exception():
+                raise piece
+        return None
 
 
 def _within(text: str, room: int) -> tuple[str, int]:

@@ -11,7 +11,6 @@ from domain.messages import said
 from domain.usage import spent_budget
 from events.addresses import turn_id
 from events.run_record import given_of, run_of, usage_so_far
-from ids import derived_id
 from ports.documents import Document, Documents
 from ports.language_model import ChatRequest
 from texts import whole
@@ -95,7 +94,8 @@ async def _keep_first(window: Window, documents: Documents, partition: str) -> N
 
 async def _turn(documents: Documents, partition: str, run_id: str, turn: int) -> TurnRecord:
     record = await documents.get(partition, turn_id(run_id, turn))
-    step = await documents.get(partition, derived_id("step", run_id, turn, "calls"))
+    step_id = record.body["calls_step"] if record else None
+    step = await documents.get(partition, step_id) if step_id else None
     shown = step.body["resource"]["step_details"]["tool_calls"] if step else []
     calls = record.body["calls"] if record else []
     results = await results_of(documents, partition, run_id, record)

@@ -1,6 +1,6 @@
 """Putting a streamed chat completion together: chunks in, pieces out. Nothing that an endpoint sends passes untyped."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, cast
 
 from adapters.openai_calls import Calls
@@ -27,8 +27,9 @@ _TEXTS = {"text", "output_text", "input_text"}
 class Answer:
     """One answer as it comes in: feed every chunk to `add`, then take the `end`. Both raise what the port says."""
 
-    def __init__(self, request: ChatRequest) -> None:
+    def __init__(self, request: ChatRequest, early: Collection[str] = ()) -> None:
         self._request = request
+        self._early = early
         self._text = _Channel(TextPiece)
         self._refusal = _Channel(RefusalPiece)
         self._calls = Calls(tool["function"]["name"] for tool in request.tools or ())
@@ -51,7 +52,7 @@ class Answer:
 
     def _add_delta(self, delta: dict[str, Any]) -> Iterator[Piece]:
         if calls := delta.get("tool_calls"):
-            self._calls.add(calls)
+            yield from (piece for piece in self._calls.add(calls) if piece.name in self._early)
         if function := delta.get("function_call"):
             self._calls.add([{"index": 0, "function": function}])
         text, refusal = _speech(delta)

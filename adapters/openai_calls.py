@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ids import derived_id
-from ports.language_model import FunctionCall, ModelRefused
+from ports.language_model import CallPiece, FunctionCall, ModelRefused
 from texts import whole
 
 MAX_CALLS = 1_000_000  # characters of all names and arguments of an answer; no run can keep as much
@@ -63,21 +63,25 @@ class Calls:
         """Whether the arguments of each call are all there."""
         return all(call.is_whole or not call.arguments.strip() for call in self._calls)
 
-    def add(self, entries: object, *, each_is_whole: bool = False) -> None:
-        """Add a delta's list. `each_is_whole`: it is a message's, an entry for each call."""
+    def add(self, entries: object, *, each_is_whole: bool = False) -> list[CallPiece]:
+        """Add a delta's list; return what came of it. `each_is_whole`: it is a message's, an entry for each call."""
         if isinstance(entries, dict):
             entries = [entries]
         if not isinstance(entries, list):
             raise ModelRefused("server_error", NOT_CALLS)
+        pieces: list[CallPiece] = []
         named: list[_Call] = []  # by this very delta: it would not say the same call's name in two pieces
         for entry in entries:
             piece = _piece(entry)
             call = None if each_is_whole else self._call_of(piece)
             if call is None or (piece.name and any(call is other for other in named)):
                 call = self._begin(piece)
-            self._extend(call, piece)
+            if added := self._extend(call, piece):
+                index = next(index for index, each in enumerate(self._calls) if each is call)
+                pieces.append(CallPiece(index, call.name, added))
             if piece.name:
                 named.append(call)
+        return pieces
 
     def _call_of(self, piece: _Piece) -> _Call | None:
         """The call that the piece belongs to, None if it begins one."""
@@ -118,17 +122,19 @@ class Calls:
             self._call_at[piece.index] = call
         return call
 
-    def _extend(self, call: _Call, piece: _Piece) -> None:
+    def _extend(self, call: _Call, piece: _Piece) -> str:
+        """Add the piece to the call; return what it adds to its arguments."""
         call.id = call.id or piece.id
         if piece.name.startswith(call.name):  # said again, or more of it
             call.name = piece.name
         elif not call.arguments.strip():
             call.name += piece.name
-        if not call.is_whole:
-            call.arguments += piece.arguments
+        added = "" if call.is_whole else piece.arguments
+        call.arguments += added
         self._size += len(piece.name) + len(piece.arguments)
         if self._size > MAX_CALLS:
             raise ModelRefused("server_error", TOO_MUCH)
+        return added
 
     def function_calls(self, messages: list[dict[str, Any]]) -> list[FunctionCall]:
         """The calls, each with an id that neither another one has nor one in `messages`, the conversation so far."""

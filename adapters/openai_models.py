@@ -7,7 +7,7 @@ are what clients of this service set; reading them would make the service call i
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -61,7 +61,7 @@ class OpenAIModels:
         # By model: what its endpoint does not take is asked for once per process.
         self._dialects: dict[str, Dialect] = {}
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Piece]:
+    async def stream(self, request: ChatRequest, *, early: Collection[str] = ()) -> AsyncIterator[Piece]:
         """See the port. The connection is closed when this iterator is.
 
         A request that the endpoint complains about is sent again in the way that the complaint asks for.
@@ -70,7 +70,7 @@ class OpenAIModels:
         begun = False
         while True:
             try:
-                async with aclosing(self._answer(request, dialect)) as pieces:
+                async with aclosing(self._answer(request, dialect, early)) as pieces:
                     async for piece in pieces:
                         begun = begun or self._remember(request.model, known, dialect)
                         yield piece
@@ -90,9 +90,9 @@ class OpenAIModels:
             self._dialects[model] = dialect
         return True
 
-    async def _answer(self, request: ChatRequest, dialect: Dialect) -> AsyncGenerator[Piece]:
+    async def _answer(self, request: ChatRequest, dialect: Dialect, early: Collection[str]) -> AsyncGenerator[Piece]:
         response = await self._post(dialect.body(request))
-        answer = Answer(request)
+        answer = Answer(request, early)
         try:
             async with aclosing(self._objects(response)) as objects:
                 async for chunk in objects:

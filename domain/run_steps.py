@@ -79,9 +79,28 @@ def opening(call: Mapping[str, str]) -> list[Resource]:
 
 def call_deltas(step_id: str, entries: Iterable[Iterable[Resource]]) -> list[Resource]:
     """Return the deltas of a step's calls; `entries` are those of each call, in the calls' order."""
-    return [_delta(step_id, {"index": index, **entry}) for index, of_call in enumerate(entries) for entry in of_call]
+    return [call_delta(step_id, index, entry) for index, of_call in enumerate(entries) for entry in of_call]
 
 
-def _delta(step_id: str, call: Resource) -> Resource:
-    details = {"type": "tool_calls", "tool_calls": [call]}
+def grown(step: Resource, delta: Resource) -> Resource:
+    """Return a step of calls with a delta added, as clients do (F.4)."""
+    calls = list(step["step_details"]["tool_calls"])
+    for piece in delta["delta"]["step_details"]["tool_calls"]:
+        index, kind = piece["index"], piece["type"]
+        call = {name: value for name, value in piece.items() if name != "index"}
+        if index == len(calls):
+            calls.append(call)
+        else:
+            calls[index] = calls[index] | {kind: _added(calls[index][kind], call[kind])}
+    return step | {"step_details": tool_calls(calls)}
+
+
+def _added(known: Resource, more: Resource) -> Resource:
+    texts = {name: known[name] + text for name, text in more.items() if isinstance(text, str)}
+    outputs = [{k: v for k, v in each.items() if k != "index"} for each in more.get("outputs", ())]
+    return known | texts | ({"outputs": known["outputs"] + outputs} if outputs else {})
+
+
+def call_delta(step_id: str, index: int, entry: Resource) -> Resource:
+    details = {"type": "tool_calls", "tool_calls": [{"index": index, **entry}]}
     return {"id": step_id, "object": "thread.run.step.delta", "delta": {"step_details": details}}

@@ -89,6 +89,10 @@ def closing_changes(
         step = _ended(tool_step.body["resource"], ending, moment, _turn_usage(document))
         events.append(step_event(step))
         commit.add(Replace(replace(tool_step, body=tool_step.body | {"resource": step}), tool_step.version))
+    if log.calls and log.calls["id"] != document.body["open_step"]:  # the model was still writing them
+        step = _ended(log.calls, ending, moment, _turn_usage(document))
+        commit.append("step", step, {"run_id": step["run_id"]})
+        events.append(step_event(step))
     events.append(run_event(closed))
     batch = batch_document(closed["id"], log.next, events, lifetime=lifetime_of(document))
     commit.add(Create(batch), changed_run(document, closed, now=now, open_step=None))

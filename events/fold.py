@@ -3,14 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from domain import messages
+from domain import messages, run_steps
 from events.log import Batch, Event, ends_run, read
 from ports.documents import Documents
 
 
 @dataclass(slots=True)
 class LogState:
-    """`next` is the number of the batch to come. `message` and `step` are open: created, not ended.
+    """`next` is the number of the batch to come. `message`, its `step`, and `calls`, a step of calls, are open:
+    created, not ended.
 
     `parts` are the open message's so far, as the API shows them. `entries` counts the deliveries that entered
     each turn.
@@ -21,6 +22,7 @@ class LogState:
     message: dict[str, Any] | None = None
     parts: list[dict[str, Any]] = field(default_factory=list)
     step: dict[str, Any] | None = None
+    calls: dict[str, Any] | None = None
     entries: dict[int, int] = field(default_factory=dict)
 
     def add(self, batch: Batch) -> None:
@@ -41,6 +43,10 @@ class LogState:
                 self.message, self.parts = None, []
             case "thread.run.step.created" if data["type"] == "message_creation":
                 self.step = data
+            case "thread.run.step.created":
+                self.calls = data
+            case "thread.run.step.delta" if self.calls and self.calls["id"] == data["id"]:
+                self.calls = run_steps.grown(self.calls, data)
             case (
                 "thread.run.step.completed"
                 | "thread.run.step.cancelled"
@@ -49,6 +55,8 @@ class LogState:
             ):
                 if self.step and self.step["id"] == data["id"]:
                     self.step = None
+                if self.calls and self.calls["id"] == data["id"]:
+                    self.calls = None
         self.ended = self.ended or ends_run(name)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from domain import messages, run_steps
 from domain.file_links import FileLinks
 from domain.messages import PartType
+from domain.usage import total
 from errors import Conflict
 from events.fold import LogState
 from events.log import Event, batch_document, step_event
@@ -30,8 +31,9 @@ class TurnStream:
     """`log` is the run's log as this delivery knows it, its own batches included.
 
     `pending` are events not yet written. `images` are the ids of pictures that its message begins with, `files` is what
-    its text may link to: file id by name. `message_id` is this delivery's own: a delivery that takes
-    over ends its predecessor's message and streams under a new one.
+    its text may link to: file id by name. `message_id` is this delivery's own: a delivery that takes over ends what its
+    predecessor has begun, a message or a step of calls, and streams under new ids. `given_up` counts the steps of
+    calls that this delivery has ended itself.
     """
 
     documents: Documents
@@ -44,11 +46,12 @@ class TurnStream:
     files: Mapping[str, str] = field(default_factory=dict)
     pending: list[Event] = field(default_factory=list)
     message_id: str = ""  # from `enter` on
+    given_up: int = 0
     _links: FileLinks | None = None  # of the text that is being said
 
     @property
     def step_id(self) -> str:
-        return derived_id("step", self.run["id"], self.turn, "message")
+        return derived_id("step", self.run["id"], self.turn, "message", self.log.entries[self.turn])
 
     @property
     def speaking(self) -> bool:
@@ -81,6 +84,7 @@ class TurnStream:
         if self.speaking:
             return
         self.abandon_message(now)
+        self.abandon_calls(now)
         if self.log.step is None:
             details = run_steps.message_creation(self.message_id)
             step = run_steps.opened(self.step_id, self.run, details, now)
@@ -98,6 +102,46 @@ class TurnStream:
             given_up = messages.incomplete(self.log.message, self.log.parts, "run_failed", now)
             self._add(("thread.message.incomplete", given_up))
 
+    # Calls of built-in tools, while the model writes them
+
+    @property
+    def calls_step_id(self) -> str:
+        entries = self.log.entries[self.turn]
+        return derived_id("step", self.run["id"], self.turn, "calls", entries, self.given_up)
+
+    @property
+    def calling(self) -> bool:
+        """Whether this delivery's own step of calls is open."""
+        return self.log.calls is not None and self.log.calls["id"] == self.calls_step_id
+
+    def call_id(self, index: int) -> str:
+        return derived_id("call", self.calls_step_id, index)
+
+    def open_calls(self, now: int) -> None:
+        """Begin this delivery's step of calls, unless it has begun. What a predecessor has begun is given up."""
+        if self.calling:
+            return
+        self.abandon_speech(now)
+        self.abandon_calls(now)
+        step = run_steps.opened(self.calls_step_id, self.run, run_steps.tool_calls([]), now)
+        self._add(step_event(step, "created"))
+        self._add(step_event(step))
+
+    def add_to_call(self, index: int, entry: Resource) -> None:
+        self._add(("thread.run.step.delta", run_steps.call_delta(self.calls_step_id, index, entry)))
+
+    def abandon_speech(self, now: int) -> None:
+        """End a predecessor's message, and its step."""
+        self.abandon_message(now)
+        if self.log.step:
+            self._add(step_event(run_steps.ended(self.log.step, "cancelled", now, usage=total([]))))
+
+    def abandon_calls(self, now: int) -> None:
+        """End a step of calls that are not the turn's: a predecessor's, or this delivery's own."""
+        if self.log.calls:
+            self.given_up += self.calling
+            self._add(step_event(run_steps.ended(self.log.calls, "cancelled", now, usage=total([]))))
+
     def _add(self, event: Event) -> None:
         self.pending.append(event)
         self.log.apply(event)
@@ -110,6 +154,8 @@ class TurnStream:
         batch = batch_document(self.run["id"], self.log.next, events, lifetime=self.lifetime, turn=self.turn)
         _, *stored = await self.documents.commit(self.partition, Create(batch), *changes)
         self.log.next += 1
+        for event in events:
+            self.log.apply(event)
         entries = self.log.entries[self.turn] = self.log.entries.get(self.turn, 0) + 1
         self.message_id = derived_id("message", self.run["id"], self.turn, entries)
         return stored

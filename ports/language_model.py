@@ -1,6 +1,6 @@
 """The language model: chat messages in, a stream of pieces out."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -51,6 +51,15 @@ class RefusalPiece:
 
 
 @dataclass(frozen=True, slots=True)
+class CallPiece:
+    """More of the arguments of the answer's call `index`, as they come. The Ending holds the whole call."""
+
+    index: int
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """The last piece of every stream. `usage` is None if the endpoint sent none."""
 
@@ -59,7 +68,7 @@ class Ending:
     usage: ModelUsage | None = None
 
 
-Piece = TextPiece | RefusalPiece | Ending
+Piece = TextPiece | RefusalPiece | CallPiece | Ending
 
 
 class ModelThrottled(Exception):
@@ -97,8 +106,8 @@ class ModelRefused(Exception):
 
 
 class LanguageModel(Protocol):
-    def stream(self, request: ChatRequest) -> AsyncIterator[Piece]:
-        """Yield text as it arrives, then one Ending.
+    def stream(self, request: ChatRequest, *, early: Collection[str] = ()) -> AsyncIterator[Piece]:
+        """Yield text as it arrives, and what arrives of calls of the functions named by `early`; then one Ending.
 
         Raises ModelThrottled, ModelUnavailable (also after 60 s without a byte) or ModelRefused.
         Closing the iterator early closes the connection to the model.

@@ -198,6 +198,8 @@ def _check_steps(events: list[Frame]) -> None:
     calls: dict[str, list[dict[str, Any]]] = {}
     ended: set[str] = set()
     for frame in events:
+        if frame.event == "thread.run.requires_action":
+            _check_wanted(frame.data, list(calls.values())[-1])
         if not frame.event.startswith("thread.run.step."):
             continue
         step_id = frame.data["id"]
@@ -215,13 +217,15 @@ def _check_steps(events: list[Frame]) -> None:
                 ended.add(step_id)
                 shown = frame.data["step_details"].get("tool_calls", [])
                 assert [_code(call) for call in shown] == [_code(call) for call in calls[step_id]]
-    for frame in events:
-        if frame.event == "thread.run.requires_action":
-            wanted = frame.data["required_action"]["submit_tool_outputs"]["tool_calls"]
-            streamed = [call for call in list(calls.values())[-1] if call["type"] == "function"]
-            assert [{"id": call["id"], **_called(call)} for call in streamed] == [
-                {"id": call["id"], **_called(call)} for call in wanted
-            ], "the deltas don't add up to the calls"
+
+
+def _check_wanted(run: dict[str, Any], calls: list[dict[str, Any]]) -> None:
+    """What the client is asked for is what the deltas of the last step have shown of its functions."""
+    wanted = run["required_action"]["submit_tool_outputs"]["tool_calls"]
+    functions = [call for call in calls if call["type"] == "function"]
+    assert [{"id": call["id"], **_called(call)} for call in functions] == [
+        {"id": call["id"], **_called(call)} for call in wanted
+    ], "the deltas don't add up to the calls"
 
 
 def _called(call: dict[str, Any]) -> dict[str, str]:

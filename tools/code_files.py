@@ -137,6 +137,8 @@ class CodeFiles:
         if call.id in body["told"]:  # delivered before
             return images, body["told"][call.id]
         listed = [file for file in await self._sessions.files(session.name) if not _PUT.fullmatch(file.name)]
+        # A file's id is but another name of it, which some sessions list.
+        listed = [file for file in listed if file.name not in body["placed"]]
         written = [file for file in listed if body["seen"].get(file.name) != _stamp(file)]
         outputs: dict[str, str] = {}
         for file in written[:MOST_FILES]:

@@ -10,6 +10,7 @@ from pydantic_core import to_json
 
 from domain import code_outputs
 from domain.code_files import note
+from domain.code_input import CodeReader
 from ports.blobs import Blobs
 from ports.code_sessions import CodeMissing, CodeSessions, CodeUnavailable, SessionGone
 from ports.documents import Documents
@@ -68,11 +69,20 @@ class CodeInterpreter:
         code = {"input": source(arguments), "outputs": list(outputs)}
         return {"id": call_id, "type": self.type, self.type: code}
 
-    def opening(self, call_id: str, arguments: str) -> list[Resource]:
-        return [
-            {"id": call_id, "type": self.type, self.type: {"input": "", "outputs": []}},
-            {"type": self.type, self.type: {"input": source(arguments)}},
-        ]
+    def begun(self, call_id: str) -> Resource:
+        return {"id": call_id, "type": self.type, self.type: {"input": "", "outputs": []}}
+
+    def written(self, text: str) -> Resource:
+        return {"type": self.type, self.type: {"input": text}}
+
+    def reader(self) -> CodeReader:
+        return CodeReader()
+
+    def rest(self, announced: Resource | None, arguments: str) -> list[Resource] | None:
+        code, shown = source(arguments), announced[self.type]["input"] if announced else ""
+        if not code.startswith(shown):
+            return None
+        return [self.written(code.removeprefix(shown))] if code != shown else []
 
     def closing(self, outputs: Sequence[Resource]) -> list[Resource]:
         indexed = [{"index": index, **output} for index, output in enumerate(outputs)]

@@ -46,6 +46,12 @@ class ToolUnavailable(Exception):
         self.retry_after = retry_after
 
 
+class Reader(Protocol):
+    def feed(self, piece: str) -> str:
+        """Return what more is known of the input."""
+        ...
+
+
 class Tool(Protocol):
     """An entry of the table. `type` is its name in the API, and the one the model sees unless a function has it."""
 
@@ -61,8 +67,23 @@ class Tool(Protocol):
         """Return the call as an entry of a run step's `tool_calls` (C.7)."""
         ...
 
-    def opening(self, call_id: str, arguments: str) -> list[Resource]:
-        """Return the entries of step deltas, without index, that announce the call (F.3)."""
+    def begun(self, call_id: str) -> Resource:
+        """Return the entry of a step delta, without index, that announces a call (F.3)."""
+        ...
+
+    def written(self, text: str) -> Resource:
+        """Return the entry of a step delta, without index, that brings more of the call's input."""
+        ...
+
+    def reader(self) -> Reader:
+        """Return what reads the input from the model's arguments while they come."""
+        ...
+
+    def rest(self, announced: Resource | None, arguments: str) -> list[Resource] | None:
+        """Return the entries that bring what `announced`, the call as deltas have shown it, lacks of its input.
+
+        None if something else was shown.
+        """
         ...
 
     def closing(self, outputs: Sequence[Resource]) -> list[Resource]:

@@ -24,7 +24,7 @@ from openai.types.beta.threads.runs import CodeInterpreterToolCall, ToolCall, To
 
 from tests.clients.runner import node_client
 from tests.conversation import WEATHER, assistant_id, outputs_of, run_when, thread_with
-from tests.event_stream import open_stream
+from tests.event_stream import EventStream, open_stream
 from tests.scripted_model import Script
 from tests.service import Service
 
@@ -138,6 +138,57 @@ def test_links_are_found_however_the_text_is_cut_and_each_time(service: Service,
     annotations = last_text(client, thread_id).text.annotations
     assert [note.text for note in annotations] == [name, name, name.replace(" ", "%20"), other, name]
     assert len({note.file_path.file_id for note in annotations if note.type == "file_path"}) == 2
+
+
+def test_the_code_is_streamed_while_the_model_writes_it(service: Service, client: OpenAI, model: Script):
+    code = "words = 'ä 😀 \\\\n'\n" * 40 + "print('ready')"
+    writing = model.will_call_all(("code_interpreter", {"code": code}), hold_after=3)
+    model.will_say("Ready.")
+    assistant, thread_id = assistant_id(client, model, tools=[CODE]), thread_with(client, "Write.")
+    body = {"assistant_id": assistant, "stream": True}
+    with service.http() as http, open_stream(http, "POST", f"/threads/{thread_id}/runs", json=body) as stream:
+        seen = ""
+        while not seen:
+            call = stream.until("thread.run.step.delta")["delta"]["step_details"]["tool_calls"][0]
+            seen += call["code_interpreter"]["input"]
+        assert code.startswith(seen)
+        writing.release()
+        stream.finish()
+    assert stream.names.count("run.step.created") == 2
+    [call] = code_calls(client, thread_id, stream.run["id"])
+    assert call.code_interpreter.input == code
+    inputs = [each["step_details"]["tool_calls"][0]["code_interpreter"] for each in _step_deltas(stream)]
+    assert "".join(each.get("input", "") for each in inputs) == code
+    assert len(inputs) == 4  # announced, two pieces, the outputs
+
+
+def _step_deltas(stream: EventStream) -> list[Any]:
+    return [data["delta"] for data in stream.of("thread.run.step.delta")]
+
+
+def test_code_that_is_cut_off_ends_with_its_run(service: Service, client: OpenAI, model: Script):
+    model.will_call_all(("code_interpreter", {"code": "print(1)" * 50}), finish="length")
+    assistant, thread_id = assistant_id(client, model, tools=[CODE]), thread_with(client, "Write.")
+    body = {"assistant_id": assistant, "stream": True}
+    with service.http() as http, open_stream(http, "POST", f"/threads/{thread_id}/runs", json=body) as stream:
+        stream.finish()
+    assert stream.run["status"] == "incomplete"
+    [call] = code_calls(client, thread_id, stream.run["id"])
+    assert (call.code_interpreter.input, call.code_interpreter.outputs) == ("print(1)" * 50, [])
+
+
+def test_a_run_cancelled_while_code_is_written(service: Service, client: OpenAI, model: Script):
+    model.will_call_all(("code_interpreter", {"code": "print(1)" * 50}), hold_after=3)
+    assistant, thread_id = assistant_id(client, model, tools=[CODE]), thread_with(client, "Write.")
+    body = {"assistant_id": assistant, "stream": True}
+    with service.http() as http, open_stream(http, "POST", f"/threads/{thread_id}/runs", json=body) as stream:
+        stream.until("thread.run.step.delta")
+        run_id = stream.of("thread.run.created")[0]["id"]
+        client.beta.threads.runs.cancel(run_id, thread_id=thread_id)
+        stream.finish()
+    assert stream.names[-4:] == ["run.cancelling", "run.step.cancelled", "run.cancelled", "done"]
+    [step] = client.beta.threads.runs.steps.list(run_id, thread_id=thread_id)
+    assert step.status == "cancelled"
 
 
 def test_files_of_assistant_thread_and_message_lie_under_names_of_their_own(client: OpenAI, model: Script):

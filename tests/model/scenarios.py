@@ -11,6 +11,10 @@ SPOKEN_CALLS = Said(((0, "let me see"),), calls=("f", "g"))
 SILENT = Said()
 CODE = Said(calls=("code_interpreter", "code_interpreter"))
 MIXED = Said(((0, "let me see"),), calls=("f", "code_interpreter"))
+CODE_FIRST = Said(calls=("code_interpreter", "f"))
+CODE_BROKEN_OFF = Said(calls=("code_interpreter", "code_interpreter"), breaks=frozenset({1, 2}))
+CODE_CUT_OFF = Said(calls=("code_interpreter",), finish="length")
+CODE_THEN_WORDS = Said(calls=("code_interpreter",), last_words="there")
 # What the first call says, a delivery that takes over does not say again.
 CALLS_ONCE_SPOKEN = Said(((0, "a"), (0.1, "b")), calls=("f",), speaks_once=True)
 CUT_OFF_ONCE_SPOKEN = Said(((0, "a"), (0.1, "b")), finish="length", speaks_once=True)
@@ -37,6 +41,10 @@ BROAD = (
     Scenario("two rounds of function calls", (CALLS, SPOKEN_CALLS, SILENT), ALL, clients=("cancel",)),
     Scenario("built-in calls", (CODE, SHORT), ALL, clients=("cancel",), reads=True, tool_takes=0.5),
     Scenario("built-in calls beside a client's", (MIXED, SHORT), ALL, clients=("cancel",)),
+    Scenario("a built-in call, then a client's", (CODE_FIRST, SHORT), ALL, clients=("cancel",)),
+    Scenario("a model that breaks off in its code", (CODE_BROKEN_OFF, SHORT), ALL, clients=("cancel",)),
+    Scenario("code that is cut off", (CODE_CUT_OFF,), ALL, clients=("cancel",), ends=frozenset({"incomplete"})),
+    Scenario("words after code", (CODE_THEN_WORDS, SHORT), ALL, clients=("cancel",)),
     Scenario("a built-in call at the moment of expiry", (CODE, SHORT), ALL, lifetime=3.0, tool_takes=2.9, ends=EXPIRED),
     Scenario("outputs at the moment of expiry", (CALLS, SHORT), ALL, lifetime=3.0, submits_after=2.9, ends=EXPIRED),
     Scenario("an answer at the moment of expiry", (SPOKEN,), ALL, lifetime=2.0, ends=EXPIRED, reads=True),
@@ -58,6 +66,7 @@ DEEP = (
     Scenario("deaths", (SHORT,), frozenset({"kill"})),
     Scenario("a zombie in function calls", (CALLS, SILENT), frozenset({"zombie"})),
     Scenario("a zombie in a built-in call", (CODE, SILENT), frozenset({"zombie"}), tool_takes=0.5),
+    Scenario("a zombie in code, then a client's call", (CODE_FIRST, SILENT), frozenset({"zombie"})),
     Scenario("deaths in built-in calls", (CODE, SILENT), frozenset({"kill"})),
     Scenario("a cancel among built-in calls", (CODE, SILENT), frozenset({"other"}), clients=("cancel",)),
     Scenario("a zombie that asks the client", (MIXED, SILENT), frozenset({"zombie"})),

@@ -1,11 +1,12 @@
 """A language model in memory that says what a scenario tells it to."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ports.language_model import (
+    CallPiece,
     ChatRequest,
     Ending,
     FunctionCall,
@@ -16,13 +17,16 @@ from ports.language_model import (
     TextPiece,
 )
 
+WRITES = 0.1  # seconds between the pieces of a call
+
 
 @dataclass(frozen=True, slots=True)
 class Said:
     """What the model does in one turn: (seconds of silence, text) each, then functions it calls.
 
     Of all calls of a story, the first `throttles` are answered with 429; those numbered in
-    `breaks`, from 1, break off before their end. `speaks_once`: only the first call of the turn says the text.
+    `breaks`, from 1, break off before their end. A `finish` of "length" cuts the functions off.
+    `speaks_once`: only the first call of the turn says the text.
     """
 
     pieces: tuple[tuple[float, str], ...] = ()
@@ -31,6 +35,7 @@ class Said:
     throttles: int = 0
     breaks: frozenset[int] = frozenset()
     speaks_once: bool = False
+    last_words: str = ""  # after the calls
 
 
 @dataclass(slots=True)
@@ -45,7 +50,7 @@ class ScriptedModel:
     calls: int = 0
     requests: list[ChatRequest] = field(default_factory=list)
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Piece]:
+    async def stream(self, request: ChatRequest, *, early: Collection[str] = ()) -> AsyncIterator[Piece]:
         turn = sum(1 for message in request.messages if message.get("tool_calls"))
         said, self.calls = self.turns[turn], self.calls + 1
         self.requests.append(request)
@@ -58,10 +63,22 @@ class ScriptedModel:
             if silence:
                 await asyncio.sleep(silence)
             yield TextPiece(word)
+        arguments = ('{"code": "call ', f"{self.calls}", '"}')
+        for index, name in enumerate(said.calls if early else ()):
+            for piece in arguments if name in early else ():
+                yield CallPiece(index, name, piece)
+                await asyncio.sleep(WRITES)
+        if said.last_words:
+            words.append(f"{said.last_words}/{self.calls}")
+            self.answers[turn][-1] = "".join(words)
+            yield TextPiece(words[-1])
         if self.calls in said.breaks:
             raise ModelUnavailable("The model broke off.")
-        calls = [FunctionCall(index, f"call_{turn}_{index}", name, "{}") for index, name in enumerate(said.calls)]
-        finish: Any = "tool_calls" if calls else said.finish
+        calls = [
+            FunctionCall(index, f"call_{turn}_{index}", name, "".join(arguments) if name in early else "{}")
+            for index, name in enumerate(said.calls)
+        ]
+        finish: Any = "tool_calls" if calls and said.finish == "stop" else said.finish
         yield Ending(finish, calls, ModelUsage(prompt_tokens=10 + turn, completion_tokens=len(words) + len(calls)))
 
     async def close(self) -> None:

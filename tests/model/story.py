@@ -271,8 +271,12 @@ class Story:
         )
 
     def _check_results(self, ended: Ended) -> None:
-        """Each call that the model made of a tool of ours shows what one run of it gave."""
-        for step in ended.steps:
+        """Each call that the model made of a tool of ours shows what one run of it gave.
+
+        But one that the model was cut off in has not been made.
+        """
+        made = ended.steps[:-1] if ended.run["status"] == "incomplete" else ended.steps
+        for step in made:
             if step["type"] == "tool_calls" and step["status"] == "completed":
                 for call in calls_of(step):
                     if self.tool.type in call:

@@ -16,7 +16,8 @@ from files import records
 from ids import new_id
 from ports.documents import Create, Document, Replace
 from sandbox.keeper import Keeper
-from tests.contract.test_code_sessions import local
+from tests.contract.test_code_sessions import local, pool
+from tests.dynamic_sessions import SessionPool
 from tools.code_interpreter import AWAY, CodeInterpreter
 from tools.tool import ToolCall, ToolUnavailable
 
@@ -24,13 +25,19 @@ Kept = tuple[CodeInterpreter, Keeper]
 QUOTA = 2_000_000
 
 
-@pytest.fixture
-async def kept(tmp_path: Path) -> AsyncIterator[Kept]:
-    documents = SqliteDocuments(tmp_path / "a.db")
-    async with local() as (sessions, keeper):
-        blobs = FolderBlobs(tmp_path / "files")
-        yield CodeInterpreter(sessions, documents, lambda: blobs, timeout=5.0, quota=QUOTA), keeper
+@pytest.fixture(params=["local", "pool"])
+async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kept]:
+    """The tool, and who keeps its sessions; behind the double of a pool it is a sandbox too."""
+    documents, blobs = SqliteDocuments(tmp_path / "a.db"), FolderBlobs(tmp_path / "files")
+    async with local() if request.param == "local" else pool() as (sessions, keeper):
+        if keeper is None:
+            pytest.skip("a real pool keeps its sessions for itself")
+        tool = CodeInterpreter(sessions, documents, lambda: blobs, timeout=5.0, quota=QUOTA)
+        yield tool, keeper.keeper if isinstance(keeper, SessionPool) else keeper
     await documents.close()
+
+
+only_local = pytest.mark.parametrize("kept", ["local"], indirect=True)
 
 
 def a_call(tool: CodeInterpreter, code: str, id: str, partition: str = "default/thread_1") -> ToolCall:
@@ -50,6 +57,7 @@ async def test_calls_of_a_thread_share_their_variables_and_those_of_others_do_no
     assert "NameError" in await told(tool, "x", "call_4", "other/thread_3")
 
 
+@only_local
 async def test_a_call_delivered_twice_is_run_once(kept: Kept):
     tool, _ = kept
     await tool.run(a_call(tool, "n = 0", "call_1"))

@@ -76,7 +76,8 @@ def test_code_is_found_however_the_model_writes_it(written: str, code: str):
 def test_what_a_step_streams_adds_up_to_what_it_shows():
     tool = TABLE["code_interpreter"]
     outputs = [{"type": "logs", "logs": "2"}]
-    first, second = tool.opening("call_1", '{"code": "1 + 1"}')
+    first, arguments = tool.begun("call_1"), '{"code": "1 + 1"}'
+    (second,) = tool.rest(None, arguments) or []
     (third,) = tool.closing(outputs)
     shown = tool.shown("call_1", '{"code": "1 + 1"}', outputs)
     assert first["id"] == shown["id"]
@@ -84,6 +85,10 @@ def test_what_a_step_streams_adds_up_to_what_it_shows():
     assert third["code_interpreter"]["outputs"] == [{"index": 0, "type": "logs", "logs": "2"}]
     assert shown["code_interpreter"] == {"input": "1 + 1", "outputs": outputs}
     assert tool.closing([]) == []
+    announced = {"code_interpreter": {"input": "1 ", "outputs": []}}
+    assert tool.rest(announced, arguments) == [tool.written("+ 1")]
+    assert tool.rest({"code_interpreter": {"input": "1 + 1", "outputs": []}}, arguments) == []
+    assert tool.rest({"code_interpreter": {"input": "2", "outputs": []}}, arguments) is None
 
 
 def test_what_became_of_code_is_told_in_words():
