@@ -134,12 +134,12 @@ class CodeFiles:
         """
         images, notes = await self._keep_images(call, done)
         body = await change(self._documents, call.partition, lambda body: body)
-        if call.id in body["told"]:  # delivered before
-            return images, body["told"][call.id]
         listed = [file for file in await self._sessions.files(session.name) if not _PUT.fullmatch(file.name)]
         # A file's id is but another name of it, which some sessions list.
         listed = [file for file in listed if file.name not in body["placed"]]
         written = [file for file in listed if body["seen"].get(file.name) != _stamp(file)]
+        if not written:  # by a call that was delivered before perhaps
+            return images, body["told"].get(call.id, notes)
         outputs: dict[str, str] = {}
         for file in written[:MOST_FILES]:
             try:
@@ -149,8 +149,7 @@ class CodeFiles:
                 notes.append(f"[{FOLDER}/{shown_name(file.name)} was not kept for the user: {reason}]")
         if len(written) > MOST_FILES:
             notes.append(f"[{len(written) - MOST_FILES} more files were written; {MOST_FILES} are kept of a call.]")
-        if written:
-            await self._note(session, call, seen=listed, outputs=outputs, told=notes)
+        await self._note(session, call, seen=listed, outputs=outputs, told=notes)
         return images, notes
 
     async def _keep_images(self, call: ToolCall, done: Execution) -> tuple[list[Resource], list[str]]:

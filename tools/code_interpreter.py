@@ -27,6 +27,7 @@ LOST = (
     "are gone; whether the code had finished is not known.]"
 )
 LOST_FILES = "[The session was lost after this code had run: what it wrote is gone.]"
+LEAST_ROOM = 200  # bytes as JSON for what a call has printed
 ATTEMPTS = 3  # to have a session that lasts until its code is run
 AWAY = "The code interpreter is not available at the moment."
 NEW = "[The session in which earlier code ran is gone, with its variables and the files it had written.]"
@@ -115,7 +116,7 @@ class CodeInterpreter:
             images, kept = await self._files.keep(session, call, done)
         except SessionGone:
             images, kept = [], [LOST_FILES]
-        room = call.room - len(to_json(images))
+        room = max(LEAST_ROOM, call.room - len(to_json(images)))
         outputs = [*code_outputs.outputs(done, self._timeout, room=room), *images]
         return ToolResult("\n".join([*notes, code_outputs.told(done, self._timeout), *kept]), outputs)
 

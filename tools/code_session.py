@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from errors import Conflict
+from errors import Conflict, StoreUnavailable
+from files.records import pause
 from ports.code_sessions import CodeSessions
 from ports.documents import Change, Create, Document, Documents, Replace
 from tools.tool import ToolCall
@@ -77,7 +78,7 @@ async def change(
 
     Nothing is committed if nothing has changed. Raises StoreUnavailable.
     """
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         document = await documents.get(partition, _id(partition)) or _new(partition)
         body = changed(document.body)
         if body == document.body:
@@ -88,9 +89,10 @@ async def change(
             first = Replace(stored, document.version) if document.version else Create(stored)
             await documents.commit(partition, first, *also(body))
         except Conflict:
-            continue
-        return body
-    raise Conflict
+            await pause(attempt)
+        else:
+            return body
+    raise StoreUnavailable(f"The session of {partition} is changing too fast.")
 
 
 def _hour_of_use(call: ToolCall, body: Resource) -> Document:

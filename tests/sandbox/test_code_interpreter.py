@@ -114,6 +114,7 @@ async def given_file(tool: CodeInterpreter, content: bytes, name: str, thread_id
     return file_id
 
 
+@only_local
 async def test_what_code_writes_is_kept_once_however_often_its_call_is_delivered(kept: Kept):
     tool, _ = kept
     for _ in range(2):
@@ -164,8 +165,13 @@ async def test_what_does_not_fit_is_said_and_the_rest_is_kept(kept: Kept):
     assert "[Written: /mnt/data/small]" in text
     many = "for n in range(60): open(f'{n:02}', 'w').close()"
     assert "10 more files were written" in await told(tool, many, "call_2")
+
+
+@only_local
+async def test_the_model_is_told_what_of_its_pictures_the_user_sees(kept: Kept):
+    tool, _ = kept
     pictures = "class P:\n  def _repr_png_(self): return b'PNG'\ndisplay(*[P() for _ in range(30)])"
-    assert "[The user sees 20 of 30 pictures.]" in await told(tool, pictures, "call_3")
+    assert "[The user sees 20 of 30 pictures.]" in await told(tool, pictures, "call_1")
 
 
 async def test_a_deleted_file_is_not_there_and_a_broken_one_is_said_to_be_missing(kept: Kept):
