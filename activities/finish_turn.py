@@ -1,7 +1,8 @@
 """The one commit that ends a turn of the model: last batch, the turn's record, the run.
 
 The record lets any later delivery of the turn answer without doing it again. Its body:
-`turn`, `outcome`, `parts` (of the message that was said), `message` and `step` (as they were
+`turn`, `outcome`, `said` (parts of messages that ended before the turn did), `parts` (of the message that was open),
+`message` and `step` (as they were
 opened; None if nothing was said), `calls` ({"id", "name", "arguments"}, of built-in tools also
 `tool`: its type), `calls_step` (the id of their step), `usage`, `next` (number of
 the log batch after this commit).
@@ -15,7 +16,7 @@ from activities.listen import Spoken
 from activities.outcomes import Outcome, closed
 from activities.tool_results import ours
 from domain import messages, run_steps, runs
-from domain.usage import as_usage, counted, total
+from domain.usage import as_usage, counted
 from events.addresses import turn_id
 from events.log import Event, run_event, step_event
 from events.run_record import changed_run, run_of, with_usage
@@ -61,7 +62,7 @@ async def finish_turn(
     `thread` is given when the model called functions: the calls' step is listed from now on.
     """
     stream.end_text()
-    said = messages.said(_said(stream))
+    said = messages.said([*stream.log.said, *_said(stream)])
     usage = as_usage(spoken.ending.usage or counted(spoken.request, said, spoken.ending.calls))
     if spoken.calls and thread:
         return await _open_calls(run, thread, stream, _named(run, stream, spoken, tools), usage, tools, now=now)
@@ -151,15 +152,8 @@ def _shown(call: dict[str, str], tools: Table) -> Resource:
 
 def _end_speech(commit: ThreadCommit, stream: TurnStream, now: int) -> list[Event]:
     """End what was said before the calls: an own message is complete, a predecessor's is given up."""
-    log = stream.log
-    if stream.speaking and log.message and log.step:
-        terms = {"run_id": stream.run["id"]}
-        message = messages.completed(log.message, log.parts, now)
-        details = {"step_details": run_steps.message_creation(message["id"])}
-        step = run_steps.ended(log.step | details, "completed", now, usage=total([]))
-        commit.append("message", message, terms)
-        commit.append("step", step, terms)
-        return [("thread.message.completed", message), step_event(step)]
+    if stream.speaking:
+        return stream.speech_ended(commit, now)
     stream.abandon_speech(now)
     return []
 
@@ -171,6 +165,7 @@ def _record(
         "turn": stream.turn,
         "outcome": outcome,
         "parts": _said(stream),
+        "said": stream.log.said,
         "message": stream.log.message if stream.speaking else None,
         "step": stream.log.step if stream.speaking else None,
         "calls": calls,

@@ -11,6 +11,7 @@ from pydantic_core import to_json
 
 from activities.outcomes import Outcome
 from activities.write_calls import CallWriter
+from domain.messages import PartType
 from domain.sizes import MAX_ANSWER
 from events.turn_stream import TurnStream
 from ports.language_model import (
@@ -81,9 +82,13 @@ async def listen(
     """
     pieces: asyncio.Queue[Piece | ModelError] = asyncio.Queue()
     early = writer.names if request.tool_choice != "none" else ()
+    ear = _Ear(stream, writer)
     reader = asyncio.create_task(_read(model.stream(request, early=early), pieces))
     try:
-        return Spoken(request, await _write(reader, pieces, stream, writer, look, clock, ends_at))
+        spoken = Spoken(request, await _write(reader, pieces, stream, ear, look, clock, ends_at))
+        if not spoken.calls:
+            ear.say_held(int(clock()))
+        return spoken
     finally:
         reader.cancel()
         await asyncio.gather(reader, return_exceptions=True)
@@ -102,7 +107,7 @@ async def _write(
     reader: asyncio.Task[None],
     queue: asyncio.Queue[Piece | ModelError],
     stream: TurnStream,
-    writer: CallWriter,
+    ear: "_Ear",
     look: Look,
     clock: Callable[[], float],
     ends_at: float | None,
@@ -110,7 +115,6 @@ async def _write(
     loop = asyncio.get_running_loop()
     look_at = loop.time() + LOOK_SECONDS
     flush_at = loop.time()
-    ear = _Ear(stream, writer)
     while True:
         due = min(look_at, flush_at) if stream.pending else look_at
         if ends_at is not None:
@@ -121,6 +125,8 @@ async def _write(
         if piece is None and reader.done() and queue.empty():
             reader.result()
             raise ModelUnavailable("The model's stream ended without an ending.")
+        if isinstance(piece, CallPiece) and ear.ends_speech(piece):
+            await stream.end_speech(int(clock()))
         if ending := ear.hear(piece, int(clock())):
             return ending
         if stream.pending and loop.time() >= flush_at:
@@ -132,12 +138,20 @@ async def _write(
 
 
 class _Ear:
-    """What becomes of a piece."""
+    """What becomes of a piece.
+
+    Where a predecessor's words have entered the thread, before calls that it could not finish, the same words of this
+    delivery are not said again: words are held until it is known whether calls follow them.
+    """
 
     def __init__(self, stream: TurnStream, writer: CallWriter) -> None:
         self._stream = stream
         self._writer = writer
         self._room = MAX_ANSWER
+        self._held: list[tuple[PartType, str]] = []
+
+    def ends_speech(self, piece: CallPiece) -> bool:
+        return self._stream.speaking and self._writer.wants(piece)
 
     def hear(self, piece: Piece | ModelError | None, now: int) -> Ending | None:
         match piece:
@@ -145,7 +159,7 @@ class _Ear:
                 kept, size = _within(text, self._room)
                 self._room -= size
                 if kept:
-                    self._stream.say("text" if isinstance(piece, TextPiece) else "refusal", kept, now)
+                    self._take("text" if isinstance(piece, TextPiece) else "refusal", kept, now)
                 return Ending("length") if kept != text else None
             case CallPiece():
                 self._writer.take(piece, now)
@@ -154,6 +168,18 @@ class _Ear:
             case Exception():
                 raise piece
         return None
+
+    def _take(self, kind: PartType, text: str, now: int) -> None:
+        if self._stream.continues and not (self._stream.calling or self._stream.speaking):
+            self._held.append((kind, text))
+        else:
+            self._stream.say(kind, text, now)
+
+    def say_held(self, now: int) -> None:
+        """No calls follow: it is another answer than the predecessor's."""
+        if not self._stream.calling:
+            for kind, text in self._held:
+                self._stream.say(kind, text, now)
 
 
 def _within(text: str, room: int) -> tuple[str, int]:

@@ -101,8 +101,8 @@ async def _turn(documents: Documents, partition: str, run_id: str, turn: int) ->
     results = await results_of(documents, partition, run_id, record)
     submitted = {call["id"]: call["function"]["output"] or "" for call in shown if call["type"] == "function"}
     return {
-        "text": whole(said(record.body["parts"])) if record else "",
-        "spoke": bool(record and record.body["message"]),
+        "text": whole(said([*record.body["said"], *record.body["parts"]])) if record else "",
+        "spoke": bool(record and (record.body["said"] or record.body["message"])),
         "images": [
             output["image"]["file_id"]
             for result in results.values()

@@ -1,7 +1,7 @@
 """What the model writes into calls of built-in tools, streamed while it writes, as far as it can be read (F.3).
 
-Only where nothing else of the turn is open: a message that was begun in it ends with the turn, and a run's steps
-follow one another. Whatever is not streamed here comes with the commit that ends the turn.
+A run's steps follow one another, so a message that is open is ended before. Whatever is not streamed here comes with
+the commit that ends the turn.
 """
 
 from collections.abc import Mapping
@@ -26,13 +26,19 @@ class CallWriter:
     def names(self) -> frozenset[str]:
         return frozenset(self._tools)
 
+    def wants(self, piece: CallPiece) -> bool:
+        """Whether it is to be streamed now: calls are announced in their order."""
+        is_next = piece.index == len(self._readers)
+        # One that was given up, since the model has said something after it, isn't begun again.
+        is_open = piece.index < len(self._readers) and self._stream.calling
+        may_begin = is_next and (not self._readers or self._stream.calling)
+        return piece.name in self._tools and self._left > 0 and (is_open or may_begin)
+
     def take(self, piece: CallPiece, now: int) -> None:
-        tool, announced = self._tools.get(piece.name), len(self._readers)
-        if tool is None or self._left <= 0 or piece.index > announced or self._stream.speaking:
+        if not self.wants(piece) or self._stream.speaking:
             return
-        if self._readers and not self._stream.calling:
-            return  # given up: the model has said something after its calls
-        if piece.index == announced:
+        tool = self._tools[piece.name]
+        if piece.index == len(self._readers):
             self._stream.open_calls(now)
             self._stream.add_to_call(piece.index, tool.begun(self._stream.call_id(piece.index)))
             self._readers.append(tool.reader())

@@ -13,8 +13,8 @@ class LogState:
     """`next` is the number of the batch to come. `message`, its `step`, and `calls`, a step of calls, are open:
     created, not ended.
 
-    `parts` are the open message's so far, as the API shows them. `entries` counts the deliveries that entered
-    each turn.
+    `parts` are the open message's so far, as the API shows them. `said` are those of messages that have ended in the
+    turn that was entered last. `entries` counts the deliveries that entered each turn.
     """
 
     next: int = 0
@@ -23,14 +23,21 @@ class LogState:
     parts: list[dict[str, Any]] = field(default_factory=list)
     step: dict[str, Any] | None = None
     calls: dict[str, Any] | None = None
+    turn: int = -1
+    said: list[dict[str, Any]] = field(default_factory=list)
     entries: dict[int, int] = field(default_factory=dict)
 
     def add(self, batch: Batch) -> None:
         self.next = batch.number + 1
         if batch.turn is not None:
-            self.entries[batch.turn] = self.entries.get(batch.turn, 0) + 1
+            self.enter(batch.turn)
         for event in batch.events:
             self.apply(event)
+
+    def enter(self, turn: int) -> None:
+        self.entries[turn] = self.entries.get(turn, 0) + 1
+        if turn != self.turn:
+            self.turn, self.said = turn, []
 
     def apply(self, event: Event) -> None:
         name, data = event
@@ -39,7 +46,10 @@ class LogState:
                 self.message, self.parts = data, []
             case "thread.message.delta":
                 messages.grow(self.parts, data)
-            case "thread.message.completed" | "thread.message.incomplete":
+            case "thread.message.completed":
+                self.said = [*self.said, *data["content"]]
+                self.message, self.parts = None, []
+            case "thread.message.incomplete":
                 self.message, self.parts = None, []
             case "thread.run.step.created" if data["type"] == "message_creation":
                 self.step = data

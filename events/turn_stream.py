@@ -13,9 +13,11 @@ from domain.file_links import FileLinks
 from domain.messages import PartType
 from domain.usage import total
 from errors import Conflict
+from events.addresses import batch_id
 from events.fold import LogState
 from events.log import Event, batch_document, step_event
-from events.races import commit_patiently
+from events.races import ATTEMPTS, commit_patiently
+from events.thread_commit import ThreadCommit
 from ids import derived_id
 from ports.documents import Change, Create, Document, Documents
 
@@ -33,7 +35,8 @@ class TurnStream:
     `pending` are events not yet written. `images` are the ids of pictures that its message begins with, `files` is what
     its text may link to: file id by name. `message_id` is this delivery's own: a delivery that takes over ends what its
     predecessor has begun, a message or a step of calls, and streams under new ids. `given_up` counts the steps of
-    calls that this delivery has ended itself.
+    calls that this delivery has ended itself, `spoken` its messages that have entered the thread before the turn's end.
+    `continues`: a predecessor's has, and stands for what the model says before its calls.
     """
 
     documents: Documents
@@ -47,11 +50,13 @@ class TurnStream:
     pending: list[Event] = field(default_factory=list)
     message_id: str = ""  # from `enter` on
     given_up: int = 0
+    spoken: int = 0
+    continues: bool = False
     _links: FileLinks | None = None  # of the text that is being said
 
     @property
     def step_id(self) -> str:
-        return derived_id("step", self.run["id"], self.turn, "message", self.log.entries[self.turn])
+        return derived_id("step", self.run["id"], self.turn, "message", self.log.entries[self.turn], self.spoken)
 
     @property
     def speaking(self) -> bool:
@@ -93,7 +98,7 @@ class TurnStream:
         message = messages.opened(self.message_id, self.run, now)
         self._add(("thread.message.created", message))
         self._add(("thread.message.in_progress", message))
-        for index, file_id in enumerate(self.images):
+        for index, file_id in enumerate(() if self.log.said else self.images):
             self._add(("thread.message.delta", messages.image_delta(self.message_id, index, file_id)))
 
     def abandon_message(self, now: int) -> None:
@@ -102,12 +107,51 @@ class TurnStream:
             given_up = messages.incomplete(self.log.message, self.log.parts, "run_failed", now)
             self._add(("thread.message.incomplete", given_up))
 
+    def speech_ended(self, commit: ThreadCommit, now: int) -> list[Event]:
+        """Return the events that end this delivery's message, and put it with its step into `commit`."""
+        assert self.log.message and self.log.step
+        terms = {"run_id": self.run["id"]}
+        message = messages.completed(self.log.message, self.log.parts, now)
+        details = {"step_details": run_steps.message_creation(message["id"])}
+        step = run_steps.ended(self.log.step | details, "completed", now, usage=total([]))
+        commit.append("message", message, terms)
+        commit.append("step", step, terms)
+        return [("thread.message.completed", message), step_event(step)]
+
+    async def end_speech(self, now: int) -> None:
+        """End this delivery's message before its turn is over, for what comes is a step of its own.
+
+        Raises Replaced, StoreUnavailable as `flush` does.
+        """
+        self.end_text()
+        for _ in range(ATTEMPTS):
+            thread = await self.documents.get(self.partition, self.run["thread_id"])
+            if thread is None:
+                break  # nobody will want to know
+            commit = ThreadCommit(thread)
+            events = self.speech_ended(commit, now)
+            commit.add(self.pending_batch(events))
+            try:
+                await commit_patiently(self.documents, self.partition, *commit.changes())
+            except Conflict:
+                if await self.documents.get(self.partition, batch_id(self.run["id"], self.log.next)):
+                    break
+                continue  # a client has changed the thread's metadata
+            self._written(events)
+            self.spoken += 1
+            self.message_id = derived_id("message", self.run["id"], self.turn, self._entries, self.spoken)
+            return
+        raise Replaced
+
     # Calls of built-in tools, while the model writes them
 
     @property
     def calls_step_id(self) -> str:
-        entries = self.log.entries[self.turn]
-        return derived_id("step", self.run["id"], self.turn, "calls", entries, self.given_up)
+        return derived_id("step", self.run["id"], self.turn, "calls", self._entries, self.given_up)
+
+    @property
+    def _entries(self) -> int:
+        return self.log.entries[self.turn]
 
     @property
     def calling(self) -> bool:
@@ -153,12 +197,18 @@ class TurnStream:
         """
         batch = batch_document(self.run["id"], self.log.next, events, lifetime=self.lifetime, turn=self.turn)
         _, *stored = await self.documents.commit(self.partition, Create(batch), *changes)
-        self.log.next += 1
+        self.log.enter(self.turn)
+        self._written(events)
+        self.continues = bool(self.log.said)
+        self.message_id = derived_id("message", self.run["id"], self.turn, self._entries)
+        return stored
+
+    def _written(self, events: list[Event]) -> None:
+        """What was pending and these events are in the log."""
         for event in events:
             self.log.apply(event)
-        entries = self.log.entries[self.turn] = self.log.entries.get(self.turn, 0) + 1
-        self.message_id = derived_id("message", self.run["id"], self.turn, entries)
-        return stored
+        self.pending = []
+        self.log.next += 1
 
     async def flush(self) -> None:
         """Write what is pending, also if the store is away for a moment: the model is not to be asked, and
@@ -169,8 +219,7 @@ class TurnStream:
             await commit_patiently(self.documents, self.partition, self.pending_batch([]))
         except Conflict:
             raise Replaced from None
-        self.pending = []
-        self.log.next += 1
+        self._written([])
 
     def pending_batch(self, events: list[Event]) -> Create:
         """Return the change that writes what is pending and `events` as the next batch."""

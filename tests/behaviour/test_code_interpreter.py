@@ -117,6 +117,8 @@ def test_a_csv_in_and_a_chart_and_a_workbook_out(client: OpenAI, model: Script):
     context = system_context(model)
     assert context.startswith("Be brief.\n\n")
     assert f"/mnt/data/sales.csv (also /mnt/data/{file_id}): {len(SALES)} bytes" in context
+    # Neither warned that a letter had no picture.
+    assert logs(client, thread.id, message.run_id or "") == ["42"]
     # The thread has the file from now on (G.3.1).
     resources = client.beta.threads.retrieve(thread.id).tool_resources
     assert resources and resources.code_interpreter
@@ -157,13 +159,46 @@ def test_the_code_is_streamed_while_the_model_writes_it(service: Service, client
     assert stream.names.count("run.step.created") == 2
     [call] = code_calls(client, thread_id, stream.run["id"])
     assert call.code_interpreter.input == code
-    inputs = [each["step_details"]["tool_calls"][0]["code_interpreter"] for each in _step_deltas(stream)]
-    assert "".join(each.get("input", "") for each in inputs) == code
-    assert len(inputs) == 4  # announced, two pieces, the outputs
+    assert _inputs(stream) == code
+    assert len(_step_deltas(stream)) == 4  # announced, two pieces, the outputs
 
 
 def _step_deltas(stream: EventStream) -> list[Any]:
     return [data["delta"] for data in stream.of("thread.run.step.delta")]
+
+
+def test_words_before_code_are_a_message_of_their_own_before_it_is_written(
+    service: Service, client: OpenAI, model: Script
+):
+    call: list[tuple[str, dict[str, Any]]] = [("code_interpreter", {"code": "print(6 * 7)"})]
+    writing = model.will_call_all(*call, text="Let me see.", pieces=1, hold_after=4)
+    model.will_say("It is 42.")
+    assistant, thread_id = assistant_id(client, model, tools=[CODE]), thread_with(client, "What is it?")
+    body = {"assistant_id": assistant, "stream": True}
+    with service.http() as http, open_stream(http, "POST", f"/threads/{thread_id}/runs", json=body) as stream:
+        while not _inputs(stream):
+            stream.until("thread.run.step.delta")
+        assert client.beta.threads.messages.list(thread_id).data[0].status == "completed"
+        writing.release()
+        stream.finish()
+    assert stream.names == [
+        "run.created", "run.queued", "run.in_progress",
+        "run.step.created", "run.step.in_progress", "message.created", "message.in_progress",
+        "message.delta", "message.completed", "run.step.completed",
+        "run.step.created", "run.step.in_progress", "run.step.delta", "run.step.completed",
+        "run.step.created", "run.step.in_progress", "message.created", "message.in_progress",
+        "message.delta", "message.completed", "run.step.completed", "run.completed", "done",
+    ]  # fmt: skip
+    texts = [part.text.value for message in client.beta.threads.messages.list(thread_id) for part in message.content
+             if part.type == "text"]  # fmt: skip
+    assert texts == ["It is 42.", "Let me see.", "What is it?"]
+    said = [message for message in model.requests[-1]["messages"] if message["role"] == "assistant"]
+    assert [message["content"] for message in said] == ["Let me see."]
+
+
+def _inputs(stream: EventStream) -> str:
+    calls = (delta["step_details"]["tool_calls"][0]["code_interpreter"] for delta in _step_deltas(stream))
+    return "".join(call.get("input", "") for call in calls)
 
 
 def test_code_that_is_cut_off_ends_with_its_run(service: Service, client: OpenAI, model: Script):

@@ -121,6 +121,43 @@ def test_an_attachment_of_a_known_file_is_stored(openai_client: OpenAI):
     assert message.attachments[0].file_id == file_id
 
 
+def files_of(thread: dict[str, Any]) -> list[str]:
+    return thread["tool_resources"].get("code_interpreter", {}).get("file_ids", [])
+
+
+def test_attached_files_join_the_threads_whichever_way_they_come(
+    openai_client: OpenAI, http: httpx.Client, model: Script
+):
+    ids = [openai_client.files.create(file=b"text", purpose="assistants").id for _ in range(4)]
+    said: Any = {"role": "user", "content": "Read.", "attachments": [attachment(ids[0])]}
+    given: Any = {"code_interpreter": {"file_ids": [ids[1]]}}
+    thread = openai_client.beta.threads.create(messages=[said], tool_resources=given)
+    assert thread.to_dict()["tool_resources"] == {"code_interpreter": {"file_ids": [ids[1], ids[0]]}}
+    for_search: Any = [{"file_id": ids[3], "tools": [{"type": "file_search"}]}]
+    for attachments in ([attachment(ids[2]), attachment(ids[0])], for_search):
+        openai_client.beta.threads.messages.create(thread.id, role="user", content="?", attachments=attachments)
+    model.will_say("Read.")
+    assistant = openai_client.beta.assistants.create(model=model.name)
+    added: Any = [{"role": "user", "content": "?", "attachments": [attachment(ids[3])]}]
+    openai_client.beta.threads.runs.create_and_poll(
+        thread_id=thread.id, assistant_id=assistant.id, additional_messages=added
+    )
+    joined = [ids[1], ids[0], ids[2], ids[3]]
+    assert files_of(http.get(f"/threads/{thread.id}").json()) == joined
+    listed = {each["id"]: each for each in http.get("/threads", params={"limit": 100}).json()["data"]}
+    assert files_of(listed[thread.id]) == joined
+
+
+def test_a_thread_has_the_newest_twenty_files(openai_client: OpenAI, http: httpx.Client):
+    ids = [openai_client.files.create(file=b"text", purpose="assistants").id for _ in range(23)]
+    thread = openai_client.beta.threads.create()
+    for file_id in ids:
+        openai_client.beta.threads.messages.create(
+            thread.id, role="user", content="?", attachments=[attachment(file_id)]
+        )
+    assert files_of(http.get(f"/threads/{thread.id}").json()) == ids[3:]
+
+
 RESOURCES = {"code_interpreter": {"file_ids": [UNKNOWN]}}
 IMAGE_MESSAGE = {"role": "user", "content": [{"type": "text", "text": "?"}, image(UNKNOWN)]}
 ATTACHING_MESSAGE = {"role": "user", "content": "?", "attachments": [attachment(UNKNOWN)]}

@@ -12,6 +12,9 @@ SILENT = Said()
 CODE = Said(calls=("code_interpreter", "code_interpreter"))
 MIXED = Said(((0, "let me see"),), calls=("f", "code_interpreter"))
 CODE_FIRST = Said(calls=("code_interpreter", "f"))
+SPOKEN_CODE = Said(((0, "let"), (0.1, "me see")), calls=("code_interpreter", "f"))
+CODE_ONCE_SPOKEN = Said(((0, "let"), (0.1, "me see")), calls=("code_interpreter",), speaks_once=True)
+CODE_ONCE = Said(((0, "let"), (0.1, "me see")), calls=("code_interpreter",), calls_once=True)
 CODE_BROKEN_OFF = Said(calls=("code_interpreter", "code_interpreter"), breaks=frozenset({1, 2}))
 CODE_CUT_OFF = Said(calls=("code_interpreter",), finish="length")
 CODE_THEN_WORDS = Said(calls=("code_interpreter",), last_words="there")
@@ -41,6 +44,9 @@ BROAD = (
     Scenario("two rounds of function calls", (CALLS, SPOKEN_CALLS, SILENT), ALL, clients=("cancel",)),
     Scenario("built-in calls", (CODE, SHORT), ALL, clients=("cancel",), reads=True, tool_takes=0.5),
     Scenario("built-in calls beside a client's", (MIXED, SHORT), ALL, clients=("cancel",)),
+    Scenario("words before code", (SPOKEN_CODE, SHORT), ALL, clients=("cancel",), reads=True),
+    Scenario("words before code, or none", (CODE_ONCE_SPOKEN, SHORT), ALL),
+    Scenario("words before code, or instead of it", (CODE_ONCE, SHORT), ALL),
     Scenario("a built-in call, then a client's", (CODE_FIRST, SHORT), ALL, clients=("cancel",)),
     Scenario("a model that breaks off in its code", (CODE_BROKEN_OFF, SHORT), ALL, clients=("cancel",)),
     Scenario("code that is cut off", (CODE_CUT_OFF,), ALL, clients=("cancel",), ends=frozenset({"incomplete"})),
@@ -66,6 +72,8 @@ DEEP = (
     Scenario("deaths", (SHORT,), frozenset({"kill"})),
     Scenario("a zombie in function calls", (CALLS, SILENT), frozenset({"zombie"})),
     Scenario("a zombie in a built-in call", (CODE, SILENT), frozenset({"zombie"}), tool_takes=0.5),
+    Scenario("a zombie with words before code", (SPOKEN_CODE, SILENT), frozenset({"zombie"})),
+    Scenario("deaths in words before code", (CODE_ONCE, SILENT), frozenset({"kill"})),
     Scenario("a zombie in code, then a client's call", (CODE_FIRST, SILENT), frozenset({"zombie"})),
     Scenario("deaths in built-in calls", (CODE, SILENT), frozenset({"kill"})),
     Scenario("a cancel among built-in calls", (CODE, SILENT), frozenset({"other"}), clients=("cancel",)),
@@ -94,6 +102,7 @@ DEEP = (
 )
 
 LONG = Scenario(
-    "a long run", (SPOKEN_CALLS, CODE, MIXED, SPOKEN), ALL, clients=("cancel", "submit"), submits=2, reads=True,
+    "a long run", (SPOKEN_CALLS, CODE, MIXED, SPOKEN_CODE, SPOKEN), ALL,
+    clients=("cancel", "submit"), submits=2, reads=True,
     lifetime=120.0, ends=EXPIRED, within=200.0, cancelled_within=200.0,
 )  # fmt: skip

@@ -26,7 +26,7 @@ class Said:
 
     Of all calls of a story, the first `throttles` are answered with 429; those numbered in
     `breaks`, from 1, break off before their end. A `finish` of "length" cuts the functions off.
-    `speaks_once`: only the first call of the turn says the text.
+    `speaks_once`: only the first call of the turn says the text. `calls_once`: only that one calls functions.
     """
 
     pieces: tuple[tuple[float, str], ...] = ()
@@ -35,6 +35,7 @@ class Said:
     throttles: int = 0
     breaks: frozenset[int] = frozenset()
     speaks_once: bool = False
+    calls_once: bool = False
     last_words: str = ""  # after the calls
 
 
@@ -56,7 +57,9 @@ class ScriptedModel:
         self.requests.append(request)
         if self.calls <= said.throttles:
             raise ModelThrottled("Rate limit is exceeded.", retry_after=2.0)
-        pieces = () if said.speaks_once and turn in self.answers else said.pieces
+        is_first = turn not in self.answers
+        pieces = said.pieces if is_first or not said.speaks_once else ()
+        named = said.calls if is_first or not said.calls_once else ()
         words = [f"{text}/{self.calls} " for _, text in pieces]
         self.answers.setdefault(turn, []).append("".join(words))
         for (silence, _), word in zip(pieces, words, strict=True):
@@ -64,7 +67,7 @@ class ScriptedModel:
                 await asyncio.sleep(silence)
             yield TextPiece(word)
         arguments = ('{"code": "call ', f"{self.calls}", '"}')
-        for index, name in enumerate(said.calls if early else ()):
+        for index, name in enumerate(named if early else ()):
             for piece in arguments if name in early else ():
                 yield CallPiece(index, name, piece)
                 await asyncio.sleep(WRITES)
@@ -76,7 +79,7 @@ class ScriptedModel:
             raise ModelUnavailable("The model broke off.")
         calls = [
             FunctionCall(index, f"call_{turn}_{index}", name, "".join(arguments) if name in early else "{}")
-            for index, name in enumerate(said.calls)
+            for index, name in enumerate(named)
         ]
         finish: Any = "tool_calls" if calls and said.finish == "stop" else said.finish
         yield Ending(finish, calls, ModelUsage(prompt_tokens=10 + turn, completion_tokens=len(words) + len(calls)))
