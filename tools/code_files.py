@@ -20,7 +20,7 @@ from ids import derived_id
 from ports.blobs import Blobs
 from ports.code_sessions import CodeSessions, Execution, FileRefused, SessionFile
 from ports.documents import Documents
-from tools.code_session import CodeSession, change
+from tools.code_session import CodeSession, change, read
 from tools.tool import ToolCall
 
 Resource = dict[str, Any]
@@ -36,7 +36,7 @@ PURPOSE = "assistants_output"
 _PUT = re.compile(r"upload-[0-9a-f]{16}-\d+\.part")
 
 _PLACE = """
-def _place(files):
+def _put_files_in_place(files):
     import os
     for put, name, file_id in files:
         if os.path.lexists(name):
@@ -49,22 +49,28 @@ def _place(files):
             except OSError:
                 import shutil
                 shutil.copyfile(name, file_id)
-_place({!r})
-del _place
+_put_files_in_place({!r})
+del _put_files_in_place
 """
 
 
 async def files_of(documents: Documents, partition: str, run: Resource) -> list[Resource]:
-    """Return the files, as the API shows them, that a run's code may use: its assistant's, or its own instead, then the
-    thread's. What is gone is left out."""
-    tenant = _tenant(partition)
+    """Return the files, as the API shows them, that a run's code may use. What is gone is left out."""
+    return await _found(documents, _tenant(partition), await _ids_of(documents, partition, run))
+
+
+async def _ids_of(documents: Documents, partition: str, run: Resource) -> list[str]:
+    """Return the ids of the files of a run: its assistant's, or its own instead, then the thread's."""
     thread = await documents.get(partition, run["thread_id"])
     resources = run["tool_resources"]
     if not resources:
-        assistant = await documents.get(f"{tenant}/assistants", run["assistant_id"])
+        assistant = await documents.get(f"{_tenant(partition)}/assistants", run["assistant_id"])
         resources = assistant.body["resource"]["tool_resources"] if assistant else {}
     threads = thread.body["resource"]["tool_resources"] if thread else {}
-    ids = dict.fromkeys(file_id for each in (resources, threads) for file_id in _file_ids(each))
+    return list(dict.fromkeys(file_id for each in (resources, threads) for file_id in _file_ids(each)))
+
+
+async def _found(documents: Documents, tenant: str, ids: Sequence[str]) -> list[Resource]:
     found: list[Resource] = []
     for some in batched(ids, AT_A_TIME, strict=False):
         found += filter(None, await asyncio.gather(*(_file(documents, tenant, file_id) for file_id in some)))
@@ -95,14 +101,15 @@ class CodeFiles:
 
         Raises SessionGone, CodeUnavailable, StoreUnavailable.
         """
-        files = await files_of(self._documents, call.partition, call.run)
-        body = await change(self._documents, call.partition, lambda body: body)
-        missing = [file for file in files if file["id"] not in body["placed"]]
-        if not missing:
+        ids = await _ids_of(self._documents, call.partition, call.run)
+        if session.placed.issuperset(ids):
             return []
+        files = await _found(self._documents, _tenant(call.partition), ids)
+        missing = [file for file in files if file["id"] not in session.placed]
         names = (await names_and_outputs(self._documents, call.partition, files))["names"]
         notes: list[str] = []
         put: list[tuple[str, str, str]] = []
+        placed = {file["id"] for file in missing}
         token = secrets.token_hex(8)
         for number, file in enumerate(missing):
             name = f"upload-{token}-{number}.part"
@@ -113,11 +120,12 @@ class CodeFiles:
                 notes.append(f"[{FOLDER}/{names[file['id']]} is not there: {reason}.]")
         if put:
             done = await self._sessions.execute(session.name, f"place-{token}", _PLACE.format(put), PLACED_WITHIN)
-            if done.status != "ok":
+            if done.status != "ok":  # the next call tries again
                 notes.append("[The files could not be put in their place.]")
-        ours = {names[file["id"]] for file in missing}
+                placed -= {file_id.removeprefix(f"{FOLDER}/") for _, _, file_id in put}
+        ours = {names[file_id] for file_id in placed}
         seen = [file for file in await self._sessions.files(session.name) if file.name in ours] if put else []
-        await self._note(session, call, seen=seen, placed=[file["id"] for file in missing])
+        await self._note(session, call, seen=seen, placed=sorted(placed))
         return notes
 
     async def _put(self, session: CodeSession, name: str, call: ToolCall, file: Resource) -> None:
@@ -133,7 +141,7 @@ class CodeFiles:
         CodeUnavailable, StoreUnavailable.
         """
         images, notes = await self._keep_images(call, done)
-        body = await change(self._documents, call.partition, lambda body: body)
+        body = await read(self._documents, call.partition)
         listed = [file for file in await self._sessions.files(session.name) if not _PUT.fullmatch(file.name)]
         # A file's id is but another name of it, which some sessions list.
         listed = [file for file in listed if file.name not in body["placed"]]

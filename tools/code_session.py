@@ -33,11 +33,12 @@ USAGE_KEPT = 400 * 86_400  # seconds
 
 @dataclass(frozen=True, slots=True)
 class CodeSession:
-    """`is_rebuilt`: what earlier code of the thread has left is gone."""
+    """`is_rebuilt`: what earlier code of the thread has left is gone. `placed` are the ids of files that are in it."""
 
     name: str
     incarnation: str
     is_rebuilt: bool
+    placed: frozenset[str]
 
 
 async def open_session(sessions: CodeSessions, documents: Documents, call: ToolCall, *, now: float) -> CodeSession:
@@ -63,8 +64,13 @@ async def open_session(sessions: CodeSessions, documents: Documents, call: ToolC
     def paid(body: Resource) -> list[Change]:
         return [Create(_hour_of_use(call, body))] if body["hour"] == int(now) else []
 
-    await change(documents, partition, begun, also=paid)
-    return CodeSession(name, incarnation, rebuilt)
+    body = await change(documents, partition, begun, also=paid)
+    return CodeSession(name, incarnation, rebuilt, frozenset(body["placed"]))
+
+
+async def read(documents: Documents, partition: str) -> Resource:
+    """Return the body of the thread's document, as it is or would be."""
+    return (await documents.get(partition, _id(partition)) or _new(partition)).body
 
 
 async def change(

@@ -31,7 +31,6 @@ def bubblewrap() -> Path:
         return find_bubblewrap()
     except NoBubblewrap as reason:
         skip_for(str(reason))
-        raise
 
 
 @pytest.fixture(scope="session", params=["ourselves", "an ordinary user"])

@@ -174,6 +174,14 @@ async def test_the_model_is_told_what_of_its_pictures_the_user_sees(kept: Kept):
     assert "[The user sees 20 of 30 pictures.]" in await told(tool, pictures, "call_1")
 
 
+async def test_files_that_could_not_be_put_in_place_are_tried_again(kept: Kept):
+    tool, _ = kept
+    await told(tool, "import os\nrename, os.rename = os.rename, None", "call_1")
+    await given_file(tool, b"in", "in.txt")
+    assert "could not be put in their place" in await told(tool, "os.rename = rename", "call_2")
+    assert await told(tool, "open('in.txt').read()", "call_3") == "'in'"
+
+
 async def test_a_deleted_file_is_not_there_and_a_broken_one_is_said_to_be_missing(kept: Kept):
     tool, _ = kept
     file_id = await given_file(tool, b"in", "in.txt")
